@@ -158,15 +158,15 @@ type SMTP struct {
 
 // Provider is one configured plugin.
 type Provider struct {
-	Name         string         `yaml:"name" doc:"Its name in paths, logs and metrics: lower-case letters, digits, dashes."`
-	Label        string         `yaml:"label" doc:"Its name for people, on login pages."`
-	Plugin       string         `yaml:"plugin" doc:"Path of the .wasm file, relative to the configuration file."`
-	Capabilities []string       `yaml:"capabilities" enum:"kv,password,log" doc:"What the plugin may ask of the host. A module that imports more is refused."`
-	MemoryBytes  Size           `yaml:"memory_bytes" doc:"Most memory of one instance."`
-	Timeout      time.Duration  `yaml:"timeout" doc:"Most time of one call."`
-	Instances    int            `yaml:"instances" min:"1" max:"1024" doc:"Most calls at a time."`
-	Wait         time.Duration  `yaml:"wait" doc:"How long a call waits for a free instance."`
-	Config       map[string]any `yaml:"config" doc:"The plugin's own settings, handed to it as JSON."`
+	Name         string        `yaml:"name" doc:"Its name in paths, logs and metrics: lower-case letters, digits, dashes."`
+	Label        string        `yaml:"label" doc:"Its name for people, on login pages."`
+	Plugin       string        `yaml:"plugin" doc:"Path of the .wasm file, relative to the configuration file."`
+	Capabilities []string      `yaml:"capabilities" enum:"kv,password,log" doc:"What the plugin may ask of the host. A module that imports more is refused."`
+	MemoryBytes  Size          `yaml:"memory_bytes" doc:"Most memory of one instance."`
+	Timeout      time.Duration `yaml:"timeout" doc:"Most time of one call."`
+	Instances    int           `yaml:"instances" min:"1" max:"1024" doc:"Most calls at a time."`
+	Wait         time.Duration `yaml:"wait" doc:"How long a call waits for a free instance."`
+	Config       Settings      `yaml:"config" doc:"The plugin's own settings, handed to it as JSON."`
 }
 
 // RateLimit is a named limit.

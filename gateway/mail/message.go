@@ -8,6 +8,15 @@ import (
 	"time"
 )
 
+// Message is a mail before it is queued.
+type Message struct {
+	To       string            // one bare address: no name, no list
+	Template string            // "verify", "reset", "magic_link", "account_exists", "password_changed"
+	Vars     map[string]string // "name": how the person is called, if that is known
+	Link     string            // the one-time link, or the bare token where no page is configured
+	Expires  time.Time         // when the link is dead and the mail no longer worth sending. Zero: never
+}
+
 // Queued is a mail that waits. Sealed holds its content encrypted, since a mail carries a
 // one-time link that the database must not tell.
 type Queued struct {
@@ -27,4 +36,6 @@ type Store interface {
 	DeferMail(ctx context.Context, id string, due time.Time) error
 	// DropMail removes a mail that was sent or given up.
 	DropMail(ctx context.Context, id string) error
+	// CountMail returns how many mails wait, claimed ones included.
+	CountMail(ctx context.Context) (int64, error)
 }
