@@ -69,6 +69,7 @@ var (
 	ErrNotGranted = errors.New("capability not granted")
 	ErrConflict   = errors.New("entry changed")
 	ErrTooLarge   = errors.New("key or value too large")
+	ErrInvalid    = errors.New("key or ttl not valid") // empty, not UTF-8, with a NUL; negative
 )
 
 // Error is a provider's failure with a public code, such as [CodeProviderError]. Public
@@ -95,4 +96,7 @@ const (
 	CodeUserNotFound       = "USER_NOT_FOUND"
 	CodeProviderError      = "OAUTH_PROVIDER_ERROR"
 	CodeUnavailable        = "SERVICE_UNAVAILABLE"
+
+	// CodeInternal is what an error becomes that is not an [*Error].
+	CodeInternal = "INTERNAL_ERROR"
 )

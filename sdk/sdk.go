@@ -146,6 +146,33 @@ type Step struct {
 	Save []byte // at most [MaxSave] bytes
 }
 
+// Kind names the one pointer that is set: "redirect", "post", "prompt", "mail", "done",
+// "changed" or "denied". It is empty when none or several are, which is no valid step.
+func (s Step) Kind() string {
+	kind, n := "", 0
+	for _, c := range [...]struct {
+		set  bool
+		kind string
+	}{
+		{s.Redirect != nil, "redirect"},
+		{s.Post != nil, "post"},
+		{s.Prompt != nil, "prompt"},
+		{s.Mail != nil, "mail"},
+		{s.Done != nil, "done"},
+		{s.Changed != nil, "changed"},
+		{s.Denied != nil, "denied"},
+	} {
+		if c.set {
+			kind = c.kind
+			n++
+		}
+	}
+	if n != 1 {
+		return ""
+	}
+	return kind
+}
+
 // Redirect sends the browser to another site.
 type Redirect struct{ URL string }
 

@@ -1,0 +1,52 @@
+package serve
+
+import (
+	"context"
+	"unsafe"
+
+	"github.com/materi/shield/sdk"
+	"github.com/materi/shield/sdk/wire"
+)
+
+// guest is the one provider of this module. It is a global because what a module exports
+// are functions without a receiver.
+var guest Plugin
+
+// Provider makes p the provider of this plugin. Call it once.
+func Provider(p sdk.Provider) *Plugin {
+	guest.provider = p
+	return &guest
+}
+
+//go:wasmimport shield_io read
+func ioRead(p unsafe.Pointer, n uint32) int32
+
+//go:wasmimport shield_io write
+func ioWrite(p unsafe.Pointer, n uint32) int32
+
+//go:wasmexport shield_abi
+func shieldABI() int32 { return sdk.ABI }
+
+//go:wasmexport shield_call
+func shieldCall(method, length int32) int32 {
+	if guest.provider == nil {
+		return int32(wire.StatusNoProvider)
+	}
+	in := pull(length)
+	// The deadline is the gateway's: it stops the module.
+	out, status := dispatch(context.Background(), guest.provider, host{}, wire.Method(method), in)
+	if len(out) > 0 {
+		ioWrite(unsafe.Pointer(unsafe.SliceData(out)), uint32(len(out)))
+	}
+	return int32(status)
+}
+
+// pull takes what the gateway holds ready, which is n bytes.
+func pull(n int32) []byte {
+	if n <= 0 {
+		return nil
+	}
+	b := make([]byte, n)
+	got := ioRead(unsafe.Pointer(unsafe.SliceData(b)), uint32(n))
+	return b[:max(got, 0)]
+}
