@@ -1,0 +1,156 @@
+package edge
+
+import (
+	"bytes"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"mime"
+	"strings"
+
+	"github.com/valyala/fasthttp"
+)
+
+// errBodyTooLarge is the cause of [TooLarge] when a body turned out longer than allowed.
+var errBodyTooLarge = errors.New("request body over the limit")
+
+// Body returns the request's body as a stream that ends with a 413 [*Error] after limit
+// bytes and with a 400 when the client broke its framing; limit 0 is unlimited. A declared
+// length over the limit is refused at once, before anything is read. Size is the declared
+// length, or -1 when only the end of the stream tells. The reader is nil when there is no
+// body. It must not be used after the handler returned, nor by two goroutines.
+func Body(ctx *fasthttp.RequestCtx, limit int64) (body io.Reader, size int64, err error) {
+	size = int64(ctx.Request.Header.ContentLength())
+	if limit > 0 && size > limit {
+		return nil, 0, TooLarge(errBodyTooLarge)
+	}
+	if size == 0 || size == -2 {
+		return nil, 0, nil
+	}
+	stream := ctx.RequestBodyStream()
+	if stream == nil {
+		stream = bytes.NewReader(ctx.Request.Body())
+	}
+	return &bodyReader{ctx: ctx, from: stream, limit: limit}, max(size, -1), nil
+}
+
+// bodyReader counts what the client sends and gives it time for each read. fasthttp sets
+// one read deadline for a whole request, which would cut off any long upload.
+type bodyReader struct {
+	ctx   *fasthttp.RequestCtx
+	from  io.Reader
+	limit int64
+	read  int64
+	err   error
+}
+
+func (b *bodyReader) Read(p []byte) (int, error) {
+	if b.err != nil {
+		return 0, b.err
+	}
+	extendRead(b.ctx)
+	n, err := b.from.Read(p)
+	b.read += int64(n)
+	switch {
+	case b.limit > 0 && b.read > b.limit:
+		b.err = TooLarge(errBodyTooLarge)
+		return 0, b.err
+	case err == io.EOF:
+		b.err = b.end()
+	case err != nil:
+		b.err = bodyError(err)
+	}
+	return n, b.err
+}
+
+// end tells a body that is complete from one that the client broke off: fasthttp's stream
+// of a declared length ends with io.EOF in both cases.
+func (b *bodyReader) end() error {
+	declared := int64(b.ctx.Request.Header.ContentLength())
+	if declared >= 0 && b.read < declared {
+		return bodyError(io.ErrUnexpectedEOF)
+	}
+	return io.EOF
+}
+
+func bodyError(cause error) *Error {
+	var timeout interface{ Timeout() bool }
+	if errors.As(cause, &timeout) && timeout.Timeout() {
+		return NewError(fasthttp.StatusRequestTimeout, CodeRequestTimeout, "The request body did not arrive in time.", cause)
+	}
+	return BadRequest(CodeInvalidBody, "The request body is broken.", fmt.Errorf("read body: %w", cause))
+}
+
+// ReadBody returns the whole body of a request, at most limit bytes of it. Its errors are
+// [*Error] values: 413 for a longer body, 400 for a broken one, 408 for one too slow.
+func ReadBody(ctx *fasthttp.RequestCtx, limit int64) ([]byte, error) {
+	body, size, err := Body(ctx, limit)
+	if err != nil || body == nil {
+		return nil, err
+	}
+	var buf bytes.Buffer
+	buf.Grow(int(min(max(size, 0), 64<<10)) + bytes.MinRead)
+	if _, err := buf.ReadFrom(body); err != nil {
+		return nil, err
+	}
+	return buf.Bytes(), nil
+}
+
+// ReadJSON decodes the body of a request, a single JSON value of at most limit bytes sent
+// as application/json, into v. Everything else is a 400 INVALID_REQUEST_BODY, or a 413.
+// Members that v does not have are ignored.
+func ReadJSON(ctx *fasthttp.RequestCtx, limit int64, v any) error {
+	if err := checkJSONType(string(ctx.Request.Header.ContentType())); err != nil {
+		return BadRequest(CodeInvalidBody, "The request body must be JSON, sent as application/json.", err)
+	}
+	data, err := ReadBody(ctx, limit)
+	if err != nil {
+		return err
+	}
+	if err := json.Unmarshal(data, v); err != nil {
+		return BadRequest(CodeInvalidBody, "The request body is not the JSON that is expected here.", jsonFault(err))
+	}
+	return nil
+}
+
+func checkJSONType(contentType string) error {
+	kind, params, err := mime.ParseMediaType(contentType)
+	if err != nil || kind != "application/json" {
+		return errors.New("content type is not application/json")
+	}
+	if charset, ok := params["charset"]; ok && !strings.EqualFold(charset, "utf-8") {
+		return errors.New("charset is not utf-8")
+	}
+	return nil
+}
+
+// jsonFault keeps the place of a fault and drops its text: encoding/json quotes the body.
+func jsonFault(err error) error {
+	if e, ok := errors.AsType[*json.SyntaxError](err); ok {
+		return fmt.Errorf("syntax error at byte %d", e.Offset)
+	}
+	if e, ok := errors.AsType[*json.UnmarshalTypeError](err); ok {
+		return fmt.Errorf("wrong type at byte %d", e.Offset)
+	}
+	return errors.New("JSON does not fit")
+}
+
+// WriteJSON answers with status and v as JSON. Unless the handler said otherwise the answer
+// is not to be stored: what the gateway itself answers is about one person.
+func WriteJSON(ctx *fasthttp.RequestCtx, status int, v any) error {
+	data, err := json.Marshal(v)
+	if err != nil {
+		return Internal(fmt.Errorf("encode answer: %w", err))
+	}
+	h := &ctx.Response.Header
+	ctx.Response.ResetBody()
+	ctx.SetStatusCode(status)
+	h.SetContentType("application/json")
+	h.Set(fasthttp.HeaderXContentTypeOptions, "nosniff")
+	if len(h.Peek(fasthttp.HeaderCacheControl)) == 0 {
+		h.Set(fasthttp.HeaderCacheControl, "no-store")
+	}
+	ctx.Response.SetBodyRaw(data)
+	return nil
+}

@@ -1,0 +1,218 @@
+package edge
+
+import (
+	"encoding/json"
+	"fmt"
+	"net"
+	"net/http"
+	"net/netip"
+	"sync"
+	"time"
+
+	"github.com/valyala/fasthttp"
+
+	"github.com/materi/shield/config"
+)
+
+// connections bounds the open connections and knows them all, so that a shutdown can end
+// what does not end by itself. fasthttp could count too, but answers without the envelope.
+type connections struct {
+	most      int
+	mostPerIP int
+	write     time.Duration
+	now       func() time.Time
+	refused   func(status int)
+
+	mu    sync.Mutex
+	open  map[*conn]struct{}
+	perIP map[netip.Prefix]int
+}
+
+func newConnections(l config.Limits, write time.Duration, now func() time.Time, refused func(int)) *connections {
+	return &connections{
+		most: l.Connections, mostPerIP: l.ConnectionsPerIP, write: write, now: now, refused: refused,
+		open: map[*conn]struct{}{}, perIP: map[netip.Prefix]int{},
+	}
+}
+
+func (c *connections) limit(ln net.Listener) net.Listener { return &listener{ln, c} }
+
+type listener struct {
+	net.Listener
+	conns *connections
+}
+
+// Accept returns the next connection that is within the limits; one over them is told so
+// and closed.
+func (l *listener) Accept() (net.Conn, error) {
+	for {
+		nc, err := l.Listener.Accept()
+		if err != nil {
+			return nil, err
+		}
+		c := &conn{Conn: nc, conns: l.conns, key: networkOf(nc)}
+		refusal := l.conns.add(c)
+		if refusal == nil {
+			return c, nil
+		}
+		l.conns.turnAway(nc, refusal)
+	}
+}
+
+// networkOf returns who a connection is counted for: an IPv4 address or an IPv6 /64, which
+// is what one subscriber gets.
+func networkOf(nc net.Conn) netip.Prefix {
+	a := addrOf(nc.RemoteAddr())
+	bits := 32
+	if a.Is6() {
+		bits = 64
+	}
+	p, err := a.Prefix(bits)
+	if err != nil {
+		return netip.Prefix{}
+	}
+	return p
+}
+
+func (c *connections) add(nc *conn) *Error {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if len(c.open) >= c.most {
+		return Unavailable("Too many connections are open.", time.Second, nil)
+	}
+	if c.mostPerIP > 0 && nc.key.IsValid() && c.perIP[nc.key] >= c.mostPerIP {
+		return NewError(fasthttp.StatusTooManyRequests, "RATE_LIMIT_EXCEEDED", "Too many connections are open from this address.", nil).
+			With(fasthttp.HeaderRetryAfter, "1")
+	}
+	c.open[nc] = struct{}{}
+	if nc.key.IsValid() {
+		c.perIP[nc.key]++
+	}
+	return nil
+}
+
+func (c *connections) remove(nc *conn) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if _, ok := c.open[nc]; !ok {
+		return
+	}
+	delete(c.open, nc)
+	if !nc.key.IsValid() {
+		return
+	}
+	if c.perIP[nc.key]--; c.perIP[nc.key] <= 0 {
+		delete(c.perIP, nc.key)
+	}
+}
+
+// closeAll closes every connection, whatever it is doing.
+func (c *connections) closeAll() {
+	c.mu.Lock()
+	open := make([]*conn, 0, len(c.open))
+	for nc := range c.open {
+		open = append(open, nc)
+	}
+	c.mu.Unlock()
+	for _, nc := range open {
+		_ = nc.Close()
+	}
+}
+
+// turnAway answers a connection that cannot be served. The answer fits into the empty
+// buffer of a new socket, so the write does not wait for the client.
+func (c *connections) turnAway(nc net.Conn, e *Error) {
+	defer nc.Close()
+	c.refused(e.Status)
+	now, id := c.now().UTC(), newID()
+	body, err := json.Marshal(e.envelope(id, now))
+	if err != nil {
+		return
+	}
+	_ = nc.SetWriteDeadline(time.Now().Add(time.Second))
+	_, _ = fmt.Fprintf(nc, "HTTP/1.1 %d %s\r\nConnection: close\r\nContent-Type: application/json\r\nCache-Control: no-store\r\n"+
+		"Retry-After: 1\r\nDate: %s\r\nX-Request-ID: %s\r\nContent-Length: %d\r\n\r\n%s",
+		e.Status, http.StatusText(e.Status), now.Format(http.TimeFormat), id, len(body), body)
+}
+
+// conn is a client's connection. It gives each write its own time, where fasthttp would set
+// one deadline for a whole answer and cut off any long download, and it watches the end of
+// the request line, which fasthttp does not keep: a bare LF there is taken for CRLF.
+// Reads and state changes are of one goroutine.
+type conn struct {
+	net.Conn
+	conns *connections
+	key   netip.Prefix
+	line  lineWatch
+}
+
+func (c *conn) Read(p []byte) (int, error) {
+	n, err := c.Conn.Read(p)
+	if c.line.watching {
+		c.line.see(p[:n])
+	}
+	return n, err
+}
+
+func (c *conn) Write(p []byte) (int, error) {
+	if c.conns.write > 0 {
+		if err := c.SetWriteDeadline(time.Now().Add(c.conns.write)); err != nil {
+			return 0, err
+		}
+	}
+	return c.Conn.Write(p)
+}
+
+// Close may be called more than once and from any goroutine.
+func (c *conn) Close() error {
+	c.conns.remove(c)
+	return c.Conn.Close()
+}
+
+// state hears from fasthttp. A connection is new or idle only while nothing of a request is
+// buffered, so the next read begins with a request line. (A pipelined request does not pass
+// here. Its line end cannot be watched, and need not be: with a bare LF in it every server
+// that insists on CRLF finds a malformed version and refuses.)
+func (c *connections) state(nc net.Conn, state fasthttp.ConnState) {
+	if conn, ok := nc.(*conn); ok && (state == fasthttp.StateNew || state == fasthttp.StateIdle) {
+		conn.line = lineWatch{watching: true}
+	}
+}
+
+// lineWatch finds the end of a request line and whether an LF came without its CR.
+type lineWatch struct {
+	watching bool
+	bare     bool
+	last     byte
+	length   int // bytes of the line so far, CR excluded
+}
+
+func (w *lineWatch) see(p []byte) {
+	for _, b := range p {
+		switch {
+		case b == '\n' && w.last != '\r':
+			w.bare, w.watching = true, false
+			return
+		case b == '\n' && w.length > 0:
+			w.watching = false
+			return
+		case b != '\r' && b != '\n': // empty lines before a request are allowed, RFC 9112 §2.2
+			w.length++
+		}
+		w.last = b
+	}
+}
+
+func bareRequestLine(nc net.Conn) bool {
+	c, ok := nc.(*conn)
+	return ok && c.line.bare
+}
+
+// extendRead gives the client time for one more read of its body.
+func extendRead(ctx *fasthttp.RequestCtx) {
+	r := RecordOf(ctx)
+	if r.readTime <= 0 || ctx.Conn() == nil {
+		return
+	}
+	_ = ctx.Conn().SetReadDeadline(time.Now().Add(r.readTime)) // a dead connection shows at the read
+}
