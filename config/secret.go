@@ -2,7 +2,9 @@ package config
 
 import (
 	"encoding/json"
+	"fmt"
 	"log/slog"
+	"strconv"
 )
 
 const redacted = "[redacted]"
@@ -31,6 +33,9 @@ func (s Secret) String() string {
 // GoString is [Secret.String], so that %#v does not tell either.
 func (s Secret) GoString() string { return s.String() }
 
+// Format is [Secret.String] for every verb; without it %d or %x would print the field.
+func (s Secret) Format(f fmt.State, _ rune) { _, _ = fmt.Fprint(f, s.String()) }
+
 // LogValue is [Secret.String] for log/slog.
 func (s Secret) LogValue() slog.Value { return slog.StringValue(s.String()) }
 
@@ -50,3 +55,16 @@ const (
 	MiB Size = 1 << 20
 	GiB Size = 1 << 30
 )
+
+// String returns the size in the largest unit that it is a whole number of.
+func (s Size) String() string {
+	switch {
+	case s != 0 && s%GiB == 0:
+		return strconv.FormatInt(int64(s/GiB), 10) + "GiB"
+	case s != 0 && s%MiB == 0:
+		return strconv.FormatInt(int64(s/MiB), 10) + "MiB"
+	case s != 0 && s%KiB == 0:
+		return strconv.FormatInt(int64(s/KiB), 10) + "KiB"
+	}
+	return strconv.FormatInt(int64(s), 10)
+}

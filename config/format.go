@@ -1,0 +1,297 @@
+package config
+
+import (
+	"encoding/pem"
+	"errors"
+	"net"
+	"net/mail"
+	"net/netip"
+	"net/url"
+	"path"
+	"regexp"
+	"strconv"
+	"strings"
+	"unicode"
+)
+
+// format is what a string must look like. check's error goes on from the value, as in
+// parseScalar, and never repeats it. pattern says the same to a schema as far as a regular
+// expression can; it is empty where one cannot.
+type format struct {
+	check           func(string) error
+	pattern         string
+	literalNewlines bool // the two characters \n stand for a newline, for PEM in variables
+}
+
+// Patterns that check and schema share.
+const (
+	namePattern = `^[a-z][a-z0-9-]{0,62}$`
+	idPattern   = `^[A-Za-z0-9][A-Za-z0-9._-]{0,62}$`
+	hostPattern = `^[a-z0-9_]([a-z0-9_-]{0,61}[a-z0-9_])?(\.[a-z0-9_]([a-z0-9_-]{0,61}[a-z0-9_])?)*$`
+	wordPattern = `^[!-~]+$`
+)
+
+var (
+	name     = regexp.MustCompile(namePattern)
+	id       = regexp.MustCompile(idPattern)
+	hostname = regexp.MustCompile(hostPattern)
+	word     = regexp.MustCompile(wordPattern)
+)
+
+// formats are the formats that tags may name. The table is never changed.
+var formats = map[string]format{
+	"name":        {check: matches(name, "is not a name; write up to 63 lower-case letters, digits and dashes, a letter first"), pattern: namePattern},
+	"id":          {check: matches(id, "is not a name; write up to 63 letters, digits, dots, dashes and underscores"), pattern: idPattern},
+	"word":        {check: matches(word, "is not one word; write visible ASCII characters without spaces"), pattern: wordPattern},
+	"text":        {check: text},
+	"secret":      {check: secret},
+	"host":        {check: host},
+	"hosts":       {check: hosts},
+	"hostport":    {check: hostport},
+	"cidr":        {check: cidr},
+	"origin":      {check: origin, pattern: `^https?://[^/?#]+/?$`},
+	"upstream":    {check: origin, pattern: `^https?://[^/?#]+/?$`},
+	"https":       {check: https, pattern: `^https?://`},
+	"page":        {check: page, pattern: `^https?://`},
+	"mailbox":     {check: mailbox},
+	"path":        {check: absolutePath, pattern: `^/`},
+	"database":    {check: database},
+	"redis":       {check: redis},
+	"private-key": {check: privateKey, literalNewlines: true},
+	"public-key":  {check: publicKey, literalNewlines: true},
+}
+
+func matches(re *regexp.Regexp, wrong string) func(string) error {
+	return func(s string) error {
+		if !re.MatchString(s) {
+			return errors.New(wrong)
+		}
+		return nil
+	}
+}
+
+func text(s string) error {
+	if strings.TrimSpace(s) == "" {
+		return errors.New("is empty; write something")
+	}
+	if strings.ContainsFunc(s, unicode.IsControl) {
+		return errors.New("holds a control character; write it on one line")
+	}
+	return nil
+}
+
+// secret refuses what was typed rather than made: 32 random characters of the smallest
+// usual alphabet (hexadecimal) hold fewer than eight different ones about once in 10^6.
+func secret(s string) error {
+	if len(s) < 32 {
+		return errors.New("is too short; make at least 32 random characters, for instance with: openssl rand -base64 48")
+	}
+	seen := map[rune]bool{}
+	for _, r := range s {
+		seen[r] = true
+	}
+	if len(seen) < 8 {
+		return errors.New("is not random; make it for instance with: openssl rand -base64 48")
+	}
+	return nil
+}
+
+func host(s string) error {
+	if len(s) <= 253 && hostname.MatchString(s) || isBracketed(s) {
+		return nil
+	}
+	if _, err := netip.ParseAddr(s); err == nil {
+		return nil
+	}
+	return errors.New("is not a host; write a lower-case name without scheme, port or path, such as api.example.com")
+}
+
+func isBracketed(s string) bool {
+	inner, ok := strings.CutPrefix(s, "[")
+	inner, closed := strings.CutSuffix(inner, "]")
+	addr, err := netip.ParseAddr(inner)
+	return ok && closed && err == nil && addr.Is6()
+}
+
+func hosts(s string) error {
+	if s == "*" || host(strings.TrimPrefix(s, ".")) == nil {
+		return nil
+	}
+	return errors.New(`is not a host; write api.example.com, .example.com for the domain and all below it, or "*" for any`)
+}
+
+func hostport(s string) error {
+	wrong := errors.New("is not host:port; write for instance 127.0.0.1:8000, or :8000 for every address")
+	h, port, err := net.SplitHostPort(s)
+	if err != nil {
+		return wrong
+	}
+	if n, err := strconv.ParseUint(port, 10, 16); err != nil || strconv.FormatUint(n, 10) != port {
+		return wrong
+	}
+	if h != "" && host(h) != nil {
+		return wrong
+	}
+	return nil
+}
+
+func cidr(s string) error {
+	if addr, err := netip.ParseAddr(s); err == nil && addr.Zone() == "" {
+		return nil
+	}
+	p, err := netip.ParsePrefix(s)
+	if err != nil {
+		return errors.New("is not an address or CIDR block; write for instance 10.0.0.0/8")
+	}
+	if p.Masked() != p {
+		return errors.New("has bits set beyond its prefix length; write the block's first address")
+	}
+	return nil
+}
+
+// webURL parses an absolute http or https URL without user information. The errors of
+// net/url repeat the URL, so none of them is passed on.
+func webURL(s string) (*url.URL, bool) {
+	u, err := url.Parse(s)
+	if err != nil || u.Scheme != "http" && u.Scheme != "https" || u.Opaque != "" || u.User != nil {
+		return nil, false
+	}
+	h := u.Hostname()
+	if h == "" || host(strings.ToLower(h)) != nil || strings.ContainsFunc(s, isSpaceOrControl) {
+		return nil, false
+	}
+	if _, err := strconv.ParseUint(u.Port(), 10, 16); u.Port() != "" && err != nil || strings.HasSuffix(u.Host, ":") {
+		return nil, false
+	}
+	return u, true
+}
+
+func isSpaceOrControl(r rune) bool { return unicode.IsSpace(r) || unicode.IsControl(r) }
+
+func origin(s string) error {
+	u, ok := webURL(s)
+	if !ok || u.Path != "" && u.Path != "/" || strings.ContainsAny(s, "?#") {
+		return errors.New("is not a scheme with a host; write for instance https://api.example.com, without a path")
+	}
+	return nil
+}
+
+func https(s string) error {
+	u, ok := webURL(s)
+	if !ok || strings.Contains(s, "#") {
+		return errors.New("is not a URL; write for instance https://login.example.com/jwks.json")
+	}
+	if !isPrivate(u) {
+		return errors.New("is sent in clear; use https (http is for loopback alone)")
+	}
+	return nil
+}
+
+// page is a page of the operator's that a browser is sent to.
+func page(s string) error {
+	u, ok := webURL(s)
+	if !ok || strings.Contains(s, "#") {
+		return errors.New("is not the URL of a page; write for instance https://app.example.com/reset, without a fragment")
+	}
+	if !isPrivate(u) {
+		return errors.New("is sent in clear; use https (http is for loopback alone)")
+	}
+	return nil
+}
+
+// isPrivate reports whether what is sent to u cannot be read on the way.
+func isPrivate(u *url.URL) bool { return u.Scheme == "https" || isLoopback(u.Hostname()) }
+
+func isLoopback(host string) bool {
+	if host == "localhost" || strings.HasSuffix(host, ".localhost") {
+		return true
+	}
+	addr, err := netip.ParseAddr(strings.Trim(host, "[]"))
+	return err == nil && addr.IsLoopback()
+}
+
+func mailbox(s string) error {
+	a, err := mail.ParseAddress(s)
+	if err != nil || strings.ContainsFunc(s, unicode.IsControl) || strings.ContainsFunc(a.Name, unicode.IsControl) {
+		return errors.New("is not a sender; write for instance Example <no-reply@example.com>")
+	}
+	return nil
+}
+
+// absolutePath demands the one form in which paths are matched: decoded and clean, so that
+// a route cannot be written that no request would ever reach.
+func absolutePath(s string) error {
+	if !strings.HasPrefix(s, "/") {
+		return errors.New("does not begin with /; write for instance /api/documents")
+	}
+	if strings.ContainsAny(s, `%?#\;`) || strings.ContainsFunc(s, isSpaceOrControl) {
+		return errors.New(`is not a plain path; write it decoded, without spaces, %, ?, #, ; and \`)
+	}
+	if clean := path.Clean(s); clean != s && clean+"/" != s {
+		return errors.New("is not a clean path; remove empty and dot segments")
+	}
+	return nil
+}
+
+func database(s string) error {
+	if file, ok := strings.CutPrefix(s, "sqlite:"); ok {
+		if strings.TrimPrefix(file, "//") == "" || strings.ContainsAny(file, "?#") {
+			return errors.New("names no SQLite file; write for instance sqlite:shield.db")
+		}
+		return nil
+	}
+	u, err := url.Parse(s)
+	if err != nil || u.Scheme != "postgres" && u.Scheme != "postgresql" || u.Opaque != "" {
+		return errors.New("is not a database; write postgres://user:password@host:port/name or sqlite:PATH")
+	}
+	return nil
+}
+
+func redis(s string) error {
+	u, err := url.Parse(s)
+	wrong := errors.New("is not a Redis server; write redis://, rediss:// or unix:// and where it is")
+	if err != nil || u.Opaque != "" {
+		return wrong
+	}
+	switch u.Scheme {
+	case "redis", "rediss":
+		if u.Host == "" {
+			return wrong
+		}
+	case "unix":
+		if u.Path == "" {
+			return wrong
+		}
+	default:
+		return wrong
+	}
+	return nil
+}
+
+func privateKey(s string) error {
+	block, rest := pem.Decode([]byte(s))
+	if block == nil || !strings.HasSuffix(block.Type, "PRIVATE KEY") || strings.TrimSpace(string(rest)) != "" {
+		return errors.New("is not one private key; write PEM that begins with -----BEGIN PRIVATE KEY-----")
+	}
+	if block.Type == "ENCRYPTED PRIVATE KEY" || block.Headers["DEK-Info"] != "" {
+		return errors.New("is an encrypted private key; decrypt it and mount it as a secret")
+	}
+	return nil
+}
+
+func publicKey(s string) error {
+	rest := []byte(s)
+	for n := 0; ; n++ {
+		block, after := pem.Decode(rest)
+		if block == nil && n > 0 && strings.TrimSpace(string(rest)) == "" {
+			return nil
+		}
+		if block == nil {
+			return errors.New("is not PEM; write keys that begin with -----BEGIN PUBLIC KEY-----")
+		}
+		if strings.Contains(block.Type, "PRIVATE") {
+			return errors.New("holds a private key; write the public half alone")
+		}
+		rest = after
+	}
+}
