@@ -201,7 +201,7 @@ func (l *loader) scalar(node *yaml.Node, path string, out reflect.Value, tag ref
 		return
 	}
 	text, used, err := l.env.expand(node.Value)
-	if used || out.Type() == secretType {
+	if used || out.Type() == secretType || formats[tag.Get("format")].key {
 		l.hidden[path] = true
 	}
 	if err != nil {

@@ -21,12 +21,12 @@ type environment func(name string) (string, bool)
 // does not hide a file. The error tells neither a value nor the name of a file.
 func (e environment) lookup(name string) (value, source string, ok bool, err error) {
 	value, ok = e(name)
-	file, _ := e(name + "_FILE")
-	if file == "" {
+	file, named := e(name + "_FILE")
+	if !named || file == "" {
 		return value, name, ok, nil
 	}
 	source = name + "_FILE"
-	if value != "" {
+	if ok && value != "" {
 		return "", source, false, fmt.Errorf("both %s and %s are set; set one of them", name, source)
 	}
 	value, err = readValue(file)
@@ -103,7 +103,7 @@ func (e environment) variable(name string, hasFallback bool, fallback string) (s
 	if err != nil {
 		return "", err
 	}
-	if value == "" && hasFallback {
+	if hasFallback && (!ok || value == "") {
 		return fallback, nil
 	}
 	if !ok {

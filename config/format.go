@@ -18,9 +18,9 @@ import (
 // parseScalar, and never repeats it. pattern says the same to a schema as far as a regular
 // expression can; it is empty where one cannot.
 type format struct {
-	check           func(string) error
-	pattern         string
-	literalNewlines bool // the two characters \n stand for a newline, for PEM in variables
+	check   func(string) error
+	pattern string
+	key     bool // a key: never shown, and the two characters \n stand for a newline, as in variables
 }
 
 // Patterns that check and schema share.
@@ -57,8 +57,8 @@ var formats = map[string]format{
 	"path":        {check: absolutePath, pattern: `^/`},
 	"database":    {check: database},
 	"redis":       {check: redis},
-	"private-key": {check: privateKey, literalNewlines: true},
-	"public-key":  {check: publicKey, literalNewlines: true},
+	"private-key": {check: privateKey, key: true},
+	"public-key":  {check: publicKey, key: true},
 }
 
 func matches(re *regexp.Regexp, wrong string) func(string) error {

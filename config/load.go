@@ -87,7 +87,7 @@ type loader struct {
 
 	places map[string]place // of every key that was given, by its path
 	hidden map[string]bool  // paths whose values came from the environment
-	failed map[string]bool  // paths that have a fault, so that no rule reports its echo
+	failed map[string]bool  // paths whose value could not be used, so that no rule reports its echo
 }
 
 type place struct {
@@ -129,6 +129,17 @@ func (l *loader) given(path string) bool {
 	return ok
 }
 
+// brokenAbove reports whether something that path is in has a fault.
+func (l *loader) brokenAbove(path string) bool {
+	for path != "" {
+		path = parent(path)
+		if l.failed[path] {
+			return true
+		}
+	}
+	return false
+}
+
 // brokenBelow reports whether path or anything in it has a fault already.
 func (l *loader) brokenBelow(path string) bool {
 	for failed := range l.failed {
@@ -140,9 +151,10 @@ func (l *loader) brokenBelow(path string) bool {
 	return false
 }
 
-// show returns a value as a fault may name it.
+// show returns a value as a fault may name it. A URL with a password in it, and a key, are
+// not shown wherever they were put by mistake.
 func (l *loader) show(path, value string) string {
-	if l.isHidden(path) {
+	if l.isHidden(path) || strings.Contains(value, "@") && strings.Contains(value, "/") || strings.Contains(value, "-----") {
 		return "the value"
 	}
 	return quote(value)
@@ -227,8 +239,8 @@ func (l *loader) override(out reflect.Value, path string) {
 }
 
 func (l *loader) overrideField(out reflect.Value, path, name string, tag reflect.StructTag) {
-	value, source, _, err := l.env.lookup(name)
-	if err == nil && value == "" {
+	value, source, ok, err := l.env.lookup(name)
+	if err == nil && (!ok || value == "") {
 		return // an empty variable is as good as none: compose files cannot leave one out
 	}
 	l.places[path] = place{file: "$" + source}
@@ -264,7 +276,7 @@ func (l *loader) list(out reflect.Value, path string, tag reflect.StructTag, tex
 		}
 		items = append(items, value)
 	}
-	if len(items) == 0 {
+	if len(items) == 0 && !l.failed[path] {
 		l.reject(path, "the value holds no item; write them with commas between")
 		return
 	}

@@ -60,8 +60,8 @@ func (l *loader) check(c *Config) {
 // rule rejects the value at path if it is broken, unless the value or its parts have a
 // fault already, so that one mistake is reported once.
 func (l *loader) rule(broken bool, path, format string, args ...any) {
-	if broken && !l.brokenBelow(path) {
-		l.reject(path, format, args...)
+	if broken && !l.brokenBelow(path) && !l.brokenAbove(path) {
+		l.rejectAt(l.placeOf(path), path, format, args...)
 	}
 }
 

@@ -75,7 +75,7 @@ func checkText(tag reflect.StructTag, text string) (string, error) {
 	if !ok {
 		panic("config: no format " + name)
 	}
-	if f.literalNewlines {
+	if f.key {
 		text = strings.ReplaceAll(text, `\n`, "\n")
 	}
 	return text, f.check(text)
