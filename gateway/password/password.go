@@ -36,7 +36,7 @@ const (
 )
 
 // own is what new hashes cost: the first choice of OWASP's password storage cheat sheet
-// (19 MiB, two passes, one lane), about 40 ms.
+// (19 MiB, two passes, one lane), 20 to 40 ms.
 var own = cost{memory: 19 << 10, passes: 2, lanes: 1}
 
 // Options is what a [Hasher] may be told. The zero value serves.
@@ -57,7 +57,7 @@ type Hasher struct {
 	decoy  digest // what a password is checked against when there is nothing else
 }
 
-// New returns a hasher. It unpacks the list of common passwords, which takes some 10 ms.
+// New returns a hasher. It unpacks the list of common passwords, which takes a few ms.
 func New(o Options) (*Hasher, error) {
 	if o.Parallel < 0 {
 		return nil, fmt.Errorf("password: parallel is %d, must not be negative", o.Parallel)

@@ -357,7 +357,7 @@ func TestCommonKnowsThe100000(t *testing.T) {
 		"":                                   false,
 		"\n":                                 false,
 		"password\n":                         false,
-		"passwork5":                           false,
+		"passwork5":                          false,
 		"!":                                  false,
 		"~":                                  false,
 		"\xff":                               false,
