@@ -150,7 +150,7 @@ func (k *Keyring) withSuccessor(keys []ownKey) ([]ownKey, error) {
 func newest(keys []ownKey) ownKey {
 	var last ownKey
 	for _, k := range keys {
-		if last.private == nil || k.activates.After(last.activates) {
+		if last.private == nil || !k.activates.Before(last.activates) {
 			last = k
 		}
 	}

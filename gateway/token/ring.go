@@ -43,6 +43,7 @@ type ring struct {
 // key file agree without talking, and a crash leaves no half-made transition.
 func arrange(keys, verifyOnly []ownKey, now time.Time, overlap time.Duration) (*ring, error) {
 	keys = slices.Clone(keys)
+	slices.Reverse(keys) // of two that activate together, the one made later is the newer
 	slices.SortStableFunc(keys, func(a, b ownKey) int { return b.activates.Compare(a.activates) })
 	r := &ring{public: map[keyName]crypto.PublicKey{}}
 	var public []ownKey
