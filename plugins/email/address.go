@@ -63,8 +63,13 @@ func isDomain(s string) bool {
 	return strings.ContainsFunc(labels[len(labels)-1], isLetter)
 }
 
+// isLabel reports whether s can be a label of a host name. Two hyphens in the third place
+// are reserved for encoded names, RFC 5891 §4.2.3.1.
 func isLabel(s string) bool {
 	if s == "" || len(s) > maxLabel || s[0] == '-' || s[len(s)-1] == '-' {
+		return false
+	}
+	if len(s) >= 4 && s[2:4] == "--" && !strings.EqualFold(s[:2], "xn") {
 		return false
 	}
 	return !strings.ContainsFunc(s, func(r rune) bool { return !isLetter(r) && !isDigit(r) && r != '-' })

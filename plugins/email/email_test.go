@@ -22,9 +22,9 @@ const (
 func TestConformance(t *testing.T) {
 	providertest.Run(t, providertest.Suite{
 		New:      func() sdk.Provider { return New() },
-		Settings: `{"min_length": 10, "composition": true, "existing_account": "conflict"}`,
+		Settings: `{"min_length": 10, "composition": true}`,
 		BadSettings: []string{
-			`{"min_length": 7}`, `{"min_length": "8"}`, `{"min_lenght": 8}`, `{"existing_account": "loud"}`, `{"composition": null}`,
+			`{"min_length": 7}`, `{"min_length": "8"}`, `{"min_lenght": 8}`, `{"composition": null}`,
 		},
 		Fields: map[string]map[string]string{
 			formPassword: {
@@ -43,13 +43,9 @@ type world struct {
 	p    *Provider
 }
 
-func newWorld(t *testing.T, settings string) world {
+func newWorld(t *testing.T) world {
 	t.Helper()
-	p := New()
-	if faults := p.Configure([]byte(settings)); faults != nil {
-		t.Fatalf("Configure(%s) = %v", settings, faults)
-	}
-	return world{t, providertest.New(sdk.CapabilityKV, sdk.CapabilityPassword), p}
+	return world{t, providertest.New(sdk.CapabilityKV, sdk.CapabilityPassword), New()}
 }
 
 func fields(pairs ...string) map[string]string {
@@ -140,7 +136,7 @@ func (w world) wantsLogin(subject string, step sdk.Step) {
 }
 
 func TestRegisterVerifyLogin(t *testing.T) {
-	w := newWorld(t, `{}`)
+	w := newWorld(t)
 	mailed := w.begin(registerPassword, fields(fieldEmail, " Ann@Example.COM ", fieldPassword, good, fieldName, " Ann Lee "))
 	if mailed.Mail == nil {
 		t.Fatalf("register = %+v, want a mail", mailed)
@@ -175,14 +171,14 @@ func TestRegisterVerifyLogin(t *testing.T) {
 }
 
 func TestVerifyLinkWorksOnce(t *testing.T) {
-	w := newWorld(t, `{}`)
+	w := newWorld(t)
 	mailed := w.register(ann, good)
 	w.follow(registerPassword, mailed, nil)
 	w.wants(sdk.CodeInvalidToken, w.follow(registerPassword, mailed, nil))
 }
 
 func TestRegisterRefusesBadInput(t *testing.T) {
-	w := newWorld(t, `{}`)
+	w := newWorld(t)
 	for name, c := range map[string]struct {
 		email, password, name string
 		code                  string
@@ -220,7 +216,7 @@ func TestRegisterRefusesBadInput(t *testing.T) {
 }
 
 func TestRegisterOfVerifiedAddressDoesNotTell(t *testing.T) {
-	w := newWorld(t, `{"existing_account": "silent"}`)
+	w := newWorld(t)
 	w.enrolled(ann, good)
 	step := w.register(ann, other)
 	if diff := cmp.Diff(sdk.Step{Mail: &sdk.Mail{Template: "account_exists", To: ann}}, step); diff != "" {
@@ -232,16 +228,10 @@ func TestRegisterOfVerifiedAddressDoesNotTell(t *testing.T) {
 	}
 }
 
-func TestRegisterOfVerifiedAddressConflictsWhereSet(t *testing.T) {
-	w := newWorld(t, `{"existing_account": "conflict"}`)
-	w.enrolled(ann, good)
-	w.wants(sdk.CodeEmailExists, w.register(ann, other))
-}
-
 // The time of an answer must not tell of an account, so every answer to one question does
 // the same number of hashes.
 func TestKnownAndUnknownAddressesCostTheSame(t *testing.T) {
-	w := newWorld(t, `{}`)
+	w := newWorld(t)
 	w.enrolled("verified@example.com", good)
 	w.register("pending@example.com", good)
 	w.register("contested@example.com", good)
@@ -273,7 +263,7 @@ func TestKnownAndUnknownAddressesCostTheSame(t *testing.T) {
 func TestPasswordBecomesValidOnlyByItsOwnLink(t *testing.T) {
 	const eve = "eve's password"
 	setup := func(t *testing.T) (w world, eveMailed, annMailed sdk.Step) {
-		w = newWorld(t, `{}`)
+		w = newWorld(t)
 		eveMailed = w.register(ann, eve)
 		annMailed = w.register(ann, good)
 		if eveMailed.Mail.Identity.Subject != annMailed.Mail.Identity.Subject {
@@ -292,7 +282,7 @@ func TestPasswordBecomesValidOnlyByItsOwnLink(t *testing.T) {
 		w.wants(sdk.CodeInvalidCredentials, w.login(ann, eve))
 	})
 	t.Run("the first registration's, after somebody registered again", func(t *testing.T) {
-		w := newWorld(t, `{}`)
+		w := newWorld(t)
 		annMailed := w.register(ann, good)
 		eveMailed := w.register(ann, eve)
 		w.follow(registerPassword, annMailed, nil)
@@ -335,7 +325,7 @@ func TestPasswordBecomesValidOnlyByItsOwnLink(t *testing.T) {
 }
 
 func TestResendMailsTheLinkAgain(t *testing.T) {
-	w := newWorld(t, `{}`)
+	w := newWorld(t)
 	first := w.register(ann, good)
 	again := w.begin(verifyResend, fields(fieldEmail, ann))
 	if again.Mail == nil || again.Mail.Template != "verify" || again.Mail.Identity.Subject != first.Mail.Identity.Subject {
@@ -353,7 +343,7 @@ func TestResendMailsTheLinkAgain(t *testing.T) {
 }
 
 func TestMagicLinkLogsIn(t *testing.T) {
-	w := newWorld(t, `{}`)
+	w := newWorld(t)
 	subject := w.enrolled(ann, good)
 	mailed := w.begin(loginMagicLink, fields(fieldEmail, "Ann@example.com"))
 	if diff := cmp.Diff(&sdk.Mail{Template: "magic_link", To: ann}, mailed.Mail); diff != "" {
@@ -367,14 +357,14 @@ func TestMagicLinkLogsIn(t *testing.T) {
 }
 
 func TestMagicLinkGoesToVerifiedAddressesAlone(t *testing.T) {
-	w := newWorld(t, `{}`)
+	w := newWorld(t)
 	w.register(ann, good)
 	w.wants(sdk.CodeUserNotFound, w.begin(loginMagicLink, fields(fieldEmail, ann)))
 	w.wants(sdk.CodeUserNotFound, w.begin(loginMagicLink, fields(fieldEmail, "unknown@example.com")))
 }
 
 func TestRecoverSetsThePasswordAndEndsOlderLinks(t *testing.T) {
-	w := newWorld(t, `{}`)
+	w := newWorld(t)
 	subject := w.enrolled(ann, good)
 	magic := w.begin(loginMagicLink, fields(fieldEmail, ann))
 	older := w.begin(recoverPassword, fields(fieldEmail, ann))
@@ -396,12 +386,12 @@ func TestRecoverSetsThePasswordAndEndsOlderLinks(t *testing.T) {
 }
 
 func TestRecoverOfUnknownAddressMailsNobody(t *testing.T) {
-	w := newWorld(t, `{}`)
+	w := newWorld(t)
 	w.wants(sdk.CodeUserNotFound, w.begin(recoverPassword, fields(fieldEmail, ann)))
 }
 
 func TestRecoverVerifiesTheAddress(t *testing.T) {
-	w := newWorld(t, `{}`)
+	w := newWorld(t)
 	w.register(ann, good)
 	reset := w.begin(recoverPassword, fields(fieldEmail, ann))
 	if w.follow(recoverPassword, reset, fields(fieldPassword, other)).Changed == nil {
@@ -415,7 +405,7 @@ func TestRecoverVerifiesTheAddress(t *testing.T) {
 // A link serves its own purpose alone. The gateway keeps the kinds apart; that the saved
 // bytes of one mean little to another is the second lock.
 func TestLinksOfOtherPeopleAndPurposesAreRefused(t *testing.T) {
-	w := newWorld(t, `{}`)
+	w := newWorld(t)
 	w.enrolled(ann, good)
 	w.register("bob@example.com", good)
 	reset := w.begin(recoverPassword, fields(fieldEmail, "bob@example.com"))
@@ -435,7 +425,7 @@ func TestLinksOfOtherPeopleAndPurposesAreRefused(t *testing.T) {
 }
 
 func TestChangeNeedsTheCurrentPassword(t *testing.T) {
-	w := newWorld(t, `{}`)
+	w := newWorld(t)
 	subject := w.enrolled(ann, good)
 	w.wants(sdk.CodeMissingField, w.change(subject, "", other))
 	w.wants(sdk.CodeMissingField, w.change(subject, good, ""))
@@ -456,13 +446,13 @@ func TestChangeNeedsTheCurrentPassword(t *testing.T) {
 }
 
 func TestChangeOfUnverifiedAddressIsRefused(t *testing.T) {
-	w := newWorld(t, `{}`)
+	w := newWorld(t)
 	mailed := w.register(ann, good)
 	w.wants(sdk.CodeUserNotFound, w.change(mailed.Mail.Identity.Subject, good, other))
 }
 
 func TestLoginReplacesStaleHash(t *testing.T) {
-	w := newWorld(t, `{}`)
+	w := newWorld(t)
 	subject := w.enrolled(ann, good)
 	call := w.host.Call()
 	r, err := load(t.Context(), call, ann)
@@ -490,7 +480,7 @@ func TestLoginReplacesStaleHash(t *testing.T) {
 }
 
 func TestRehashGivesWayToAChangeInBetween(t *testing.T) {
-	w := newWorld(t, `{}`)
+	w := newWorld(t)
 	subject := w.enrolled(ann, good)
 	call := w.host.Call()
 	r, err := load(t.Context(), call, ann)
@@ -509,7 +499,7 @@ func TestRehashGivesWayToAChangeInBetween(t *testing.T) {
 }
 
 func TestRacingRegistrationsAreOnePerson(t *testing.T) {
-	w := newWorld(t, `{}`)
+	w := newWorld(t)
 	const n = 8
 	mailed := make([]sdk.Step, n)
 	var all sync.WaitGroup
@@ -546,7 +536,7 @@ func TestRacingRegistrationsAreOnePerson(t *testing.T) {
 }
 
 func TestOnlyOneOfRacingLinksVerifies(t *testing.T) {
-	w := newWorld(t, `{}`)
+	w := newWorld(t)
 	first, second := w.register(ann, good), w.register(ann, other)
 	one, two := w.host.Call(), w.host.Call()
 	for call, mailed := range map[*providertest.Call]sdk.Step{one: first, two: second} {
@@ -571,7 +561,7 @@ func TestOnlyOneOfRacingLinksVerifies(t *testing.T) {
 }
 
 func TestHostTroubleIsAnErrorAndNoAnswer(t *testing.T) {
-	w := newWorld(t, `{}`)
+	w := newWorld(t)
 	subject := w.enrolled(ann, good)
 	mailed := map[string]sdk.Step{
 		registerPassword: w.register("new@example.com", good),
@@ -600,7 +590,7 @@ func TestHostTroubleIsAnErrorAndNoAnswer(t *testing.T) {
 }
 
 func TestErrorsHoldNothingSecret(t *testing.T) {
-	w := newWorld(t, `{}`)
+	w := newWorld(t)
 	call := w.host.Call()
 	if err := errors.Join(call.KV().Set(t.Context(), prefixAddress+ann, []byte("1\nsecret-hash"), 0), call.Commit()); err != nil {
 		t.Fatal(err)

@@ -13,6 +13,9 @@ import (
 // valid only by a link that was mailed for its own registration; the first link followed
 // wins and the others are dead. Whoever registers a stranger's address gains nothing
 // when the stranger then registers too.
+//
+// A verified address gets a mail that says so. Whether the answer says so as well is the
+// gateway's setting and not known here.
 func (p *Provider) register(ctx context.Context, host sdk.Host, req sdk.Request) (sdk.Step, error) {
 	if faults := missing(req, fieldEmail, fieldPassword); faults != nil {
 		return deny(sdk.CodeMissingField, faults...), nil
@@ -43,20 +46,12 @@ func (p *Provider) register(ctx context.Context, host sdk.Host, req sdk.Request)
 		return sdk.Step{}, err
 	}
 	if r.verified {
-		return p.alreadyRegistered(address), nil
+		return sdk.Step{Mail: &sdk.Mail{Template: mailAccountExists, To: address}}, nil
 	}
 	if r, err = enrol(ctx, host, address, r, hash); err != nil {
 		return sdk.Step{}, err
 	}
 	return mailVerifyLink(link{address: address, subject: r.subject, hash: hash, name: name}), nil
-}
-
-// alreadyRegistered answers a registration of a verified address.
-func (p *Provider) alreadyRegistered(address string) sdk.Step {
-	if p.settings.existing == existingConflict {
-		return deny(sdk.CodeEmailExists)
-	}
-	return sdk.Step{Mail: &sdk.Mail{Template: mailAccountExists, To: address}}
 }
 
 // enrol writes down that an address was registered, once more if r exists. From the

@@ -17,12 +17,6 @@ const (
 	maxPasswordBytes = 1024
 )
 
-// What registering a known address answers.
-const (
-	existingSilent   = "silent"   // the same as an unknown one; a mail tells the owner
-	existingConflict = "conflict" // that it is known
-)
-
 // schema describes the settings for editors. A test holds it to Configure.
 const schema = `{
   "$schema": "https://json-schema.org/draft/2020-12/schema",
@@ -34,20 +28,17 @@ const schema = `{
     "max_length": {"type": "integer", "minimum": 64, "maximum": 256, "default": 256,
       "description": "Most characters of a password."},
     "composition": {"type": "boolean", "default": false,
-      "description": "Demand an upper-case letter, a lower-case letter, a digit and a symbol. NIST SP 800-63B advises against it."},
-    "existing_account": {"enum": ["silent", "conflict"], "default": "silent",
-      "description": "What registering a known address answers: the same as an unknown one, or 409. The gateway sets it from login.existing_account."}
+      "description": "Demand an upper-case letter, a lower-case letter, a digit and a symbol. NIST SP 800-63B advises against it."}
   }
 }`
 
 type settings struct {
 	minLength, maxLength int // characters
 	composition          bool
-	existing             string
 }
 
 func defaults() settings {
-	return settings{minLength: leastMinLength, maxLength: mostMaxLength, existing: existingSilent}
+	return settings{minLength: leastMinLength, maxLength: mostMaxLength}
 }
 
 // Configure takes the settings. With a fault none of them apply.
@@ -90,12 +81,8 @@ func (s *settings) set(name string, value json.RawMessage) (want string) {
 		if !decode(value, &s.composition) {
 			return "must be true or false"
 		}
-	case "existing_account":
-		if !decode(value, &s.existing) || s.existing != existingSilent && s.existing != existingConflict {
-			return `must be "silent" or "conflict"`
-		}
 	default:
-		return "is unknown; there are min_length, max_length, composition and existing_account"
+		return "is unknown; there are min_length, max_length and composition"
 	}
 	return ""
 }

@@ -12,11 +12,10 @@ import (
 
 func TestConfigureTakesGoodSettings(t *testing.T) {
 	for in, want := range map[string]settings{
-		`{}`:                              {8, 256, false, "silent"},
-		`{"min_length": 15}`:              {15, 256, false, "silent"},
-		`{"max_length": 64}`:              {8, 64, false, "silent"},
-		`{"composition": true}`:           {8, 256, true, "silent"},
-		`{"existing_account":"conflict"}`: {8, 256, false, "conflict"},
+		`{}`:                    {8, 256, false},
+		`{"min_length": 15}`:    {15, 256, false},
+		`{"max_length": 64}`:    {8, 64, false},
+		`{"composition": true}`: {8, 256, true},
 	} {
 		p := New()
 		if faults := p.Configure([]byte(in)); faults != nil {
@@ -33,13 +32,12 @@ func TestConfigureTakesGoodSettings(t *testing.T) {
 
 func TestConfigureNamesEveryFault(t *testing.T) {
 	p := New()
-	in := `{"min_length": 4, "zeal": 1, "composition": "yes", "max_length": 1e9, "existing_account": null}`
+	in := `{"min_length": 4, "zeal": 1, "composition": "yes", "max_length": 1e9}`
 	want := []sdk.Fault{
 		{Path: "composition", Message: "must be true or false"},
-		{Path: "existing_account", Message: `must be "silent" or "conflict"`},
 		{Path: "max_length", Message: "must be a whole number from 64 to 256"},
 		{Path: "min_length", Message: "must be a whole number from 8 to 64"},
-		{Path: "zeal", Message: "is unknown; there are min_length, max_length, composition and existing_account"},
+		{Path: "zeal", Message: "is unknown; there are min_length, max_length and composition"},
 	}
 	if diff := cmp.Diff(want, p.Configure([]byte(in))); diff != "" {
 		t.Errorf("Configure (-want +got):\n%s", diff)
@@ -52,8 +50,7 @@ func TestConfigureNamesEveryFault(t *testing.T) {
 func TestSchemaAndConfigureAgree(t *testing.T) {
 	for _, in := range []string{
 		`null`, `[]`, `"x"`, `{"min_length": 7}`, `{"min_length": 65}`, `{"min_length": 8.5}`, `{"min_length": "8"}`, `{"min_length": null}`,
-		`{"max_length": 63}`, `{"max_length": 257}`, `{"composition": 1}`, `{"composition": null}`, `{"existing_account": "no"}`,
-		`{"existing_account": ""}`, `{"Min_length": 8}`, `{"unknown": {}}`,
+		`{"max_length": 63}`, `{"max_length": 257}`, `{"composition": 1}`, `{"composition": null}`, `{"Min_length": 8}`, `{"unknown": {}}`,
 	} {
 		if faults := New().Configure([]byte(in)); faults == nil {
 			t.Errorf("Configure(%s) finds no fault", in)
