@@ -26,7 +26,6 @@
 package serve
 
 import (
-	"fmt"
 	"os"
 
 	"github.com/materi/shield/sdk"
@@ -38,7 +37,7 @@ type Plugin struct{ provider sdk.Provider }
 // Main is the main function of a plugin that runs as a process. A WASM module never calls
 // it. So far there is no process transport: Main says so and exits with status 2.
 func (*Plugin) Main() {
-	fmt.Fprintln(os.Stderr, "This is a plugin of Shield, not a program. Build it with GOOS=wasip1 GOARCH=wasm "+
-		"and -buildmode=c-shared, and name the file in the gateway's configuration.")
+	_, _ = os.Stderr.WriteString("This is a plugin of Shield, not a program. Build it with GOOS=wasip1 GOARCH=wasm " +
+		"and -buildmode=c-shared, and name the file in the gateway's configuration.\n")
 	os.Exit(2)
 }

@@ -1,0 +1,163 @@
+package plugin
+
+import (
+	"context"
+	"errors"
+	"log/slog"
+	"time"
+
+	"github.com/materi/shield/sdk"
+	"github.com/materi/shield/sdk/wire"
+)
+
+// Bounds of what a provider may log in one call.
+const (
+	maxRecords = 32
+	maxMessage = 1024
+	maxArgs    = 32
+)
+
+// session serves what a provider asks of the host during one call. What it may ask was
+// settled when its module was linked. It belongs to the goroutine of the call.
+type session struct {
+	host     *Host
+	provider string
+	kv       *staged
+	records  int
+
+	expired    bool  // the time of the call was over in a function of the host
+	failure    error // the host could not do its part: the call has failed
+	conflicted bool  // a comparison did not hold: the call may be made anew
+}
+
+func (h *Host) newSession(provider string) *session {
+	return &session{host: h, provider: provider, kv: newStaged(h.kv, provider, h.now)}
+}
+
+// Serve answers one request of the module.
+func (s *session) Serve(ctx context.Context, f wire.Function, in []byte) ([]byte, error) {
+	out, err := s.serve(ctx, f, in)
+	switch {
+	case err == nil:
+		return out, nil
+	case errors.Is(err, sdk.ErrConflict):
+		s.conflicted = true
+	case ctx.Err() != nil:
+		s.expired = true
+	case !errors.Is(err, sdk.ErrTooLarge) && !errors.Is(err, sdk.ErrInvalid) && !errors.Is(err, wire.ErrMalformed):
+		s.failure = errors.Join(s.failure, err)
+	}
+	return nil, err
+}
+
+func (s *session) serve(ctx context.Context, f wire.Function, in []byte) ([]byte, error) {
+	switch f {
+	case wire.KVGet:
+		return s.get(ctx, in)
+	case wire.KVSet, wire.KVCompareAndSet:
+		return nil, s.put(ctx, f, in)
+	case wire.KVDelete:
+		key, err := wire.DecodeKey(in)
+		if err != nil {
+			return nil, err
+		}
+		return nil, s.kv.Delete(ctx, key)
+	case wire.PasswordHash:
+		return s.hash(ctx, in)
+	case wire.PasswordVerify:
+		return s.verify(ctx, in)
+	case wire.PasswordCommon:
+		return s.common(ctx, in)
+	case wire.LogWrite:
+		return nil, s.log(ctx, in)
+	}
+	return nil, sdk.ErrNotGranted
+}
+
+func (s *session) get(ctx context.Context, in []byte) ([]byte, error) {
+	key, err := wire.DecodeKey(in)
+	if err != nil {
+		return nil, err
+	}
+	entry, found, err := s.kv.Get(ctx, key)
+	if err != nil {
+		return nil, err
+	}
+	return wire.EncodeEntry(entry, found), nil
+}
+
+func (s *session) put(ctx context.Context, f wire.Function, in []byte) error {
+	p, err := wire.DecodePut(in)
+	if err != nil {
+		return err
+	}
+	if f == wire.KVSet {
+		return s.kv.Set(ctx, p.Key, p.Value, p.TTL)
+	}
+	return s.kv.CompareAndSet(ctx, p.Key, p.Version, p.Value, p.TTL)
+}
+
+func (s *session) hash(ctx context.Context, in []byte) ([]byte, error) {
+	password, err := wire.DecodePassword(in)
+	if err != nil {
+		return nil, err
+	}
+	hash, err := s.host.passwords.Hash(ctx, password)
+	if err != nil {
+		return nil, err
+	}
+	return wire.EncodeHash(hash), nil
+}
+
+func (s *session) verify(ctx context.Context, in []byte) ([]byte, error) {
+	hash, password, err := wire.DecodeVerify(in)
+	if err != nil {
+		return nil, err
+	}
+	ok, stale, err := s.host.passwords.Verify(ctx, hash, password)
+	if err != nil {
+		return nil, err
+	}
+	return wire.EncodeVerdict(ok, stale), nil
+}
+
+func (s *session) common(ctx context.Context, in []byte) ([]byte, error) {
+	password, err := wire.DecodePassword(in)
+	if err != nil {
+		return nil, err
+	}
+	common, err := s.host.passwords.Common(ctx, password)
+	if err != nil {
+		return nil, err
+	}
+	return wire.EncodeCommon(common), nil
+}
+
+// log writes a record of the provider's. The message of the record is ours and constant;
+// the provider's own text is an attribute, under a group that cannot shadow ours.
+func (s *session) log(ctx context.Context, in []byte) error {
+	r, err := wire.DecodeRecord(in)
+	if err != nil {
+		return err
+	}
+	s.records++
+	if s.records > maxRecords {
+		return sdk.ErrTooLarge
+	}
+	attrs := []any{slog.String("message", line(r.Message, maxMessage))}
+	args := r.Args[:min(len(r.Args), maxArgs)]
+	for i := 0; i+1 < len(args); i += 2 {
+		attrs = append(attrs, slog.String(line(args[i], maxName), line(args[i+1], maxMessage)))
+	}
+	level := min(max(r.Level, sdk.LevelDebug), sdk.LevelError)
+	s.host.log.Log(ctx, slog.Level(level), "provider says", "provider", s.provider, slog.Group("plugin", attrs...))
+	return nil
+}
+
+// expiry returns when an entry that is written now ends; zero is never.
+func expiry(now time.Time, ttl time.Duration) time.Time {
+	if ttl == 0 {
+		return time.Time{}
+	}
+	return now.Add(ttl)
+}

@@ -1,0 +1,174 @@
+package wasm
+
+import (
+	"bytes"
+	"context"
+	"crypto/rand"
+	"errors"
+	"fmt"
+	"strings"
+	"time"
+
+	"github.com/tetratelabs/wazero"
+	"github.com/tetratelabs/wazero/api"
+	"github.com/tetratelabs/wazero/sys"
+
+	"github.com/materi/shield/sdk"
+	"github.com/materi/shield/sdk/wire"
+)
+
+// instance is one running copy of the module. It belongs to one call at a time: run
+// concurrently, a guest's memory is corrupted without an error.
+type instance struct {
+	m      *Module
+	mod    api.Module
+	abi    api.Function
+	invoke api.Function
+	stderr head
+	ctx    context.Context // of the call that runs, for sleep
+}
+
+// start makes an instance and prepares it.
+func (m *Module) start(ctx context.Context) (*instance, error) {
+	inst := &instance{m: m, ctx: ctx}
+	start, cancel := context.WithTimeout(ctx, startTimeout)
+	defer cancel()
+	cfg := wazero.NewModuleConfig().
+		WithName("").
+		WithStartFunctions("_initialize").
+		WithSysWalltime().
+		WithSysNanotime().
+		WithNanosleep(inst.sleep).
+		WithRandSource(rand.Reader).
+		WithStderr(&inst.stderr)
+	inst.ctx = start
+	mod, err := m.runtime.InstantiateModule(withCall(start, &call{}), m.compiled, cfg)
+	if err != nil {
+		return nil, fmt.Errorf("start: %w", inst.fault(ctx, start, err))
+	}
+	inst.mod, inst.abi, inst.invoke = mod, mod.ExportedFunction("shield_abi"), mod.ExportedFunction("shield_call")
+	if err := inst.prepare(ctx, start); err != nil {
+		inst.close()
+		return nil, fmt.Errorf("start: %w", err)
+	}
+	return inst, nil
+}
+
+func (i *instance) prepare(ctx, start context.Context) error {
+	result, err := i.abi.Call(withCall(start, &call{}))
+	if err != nil {
+		return i.fault(ctx, start, err)
+	}
+	if abi := api.DecodeU32(result[0]); abi != sdk.ABI {
+		return fmt.Errorf("%w: it speaks version %d of the contract, this gateway version %d", ErrProtocol, abi, sdk.ABI)
+	}
+	if i.m.opts.Prepare == nil {
+		return nil
+	}
+	return i.m.opts.Prepare(ctx, func(ctx context.Context, method wire.Method, in []byte) ([]byte, error) {
+		return i.call(ctx, method, in, nil)
+	})
+}
+
+// call makes one call. After an error the instance must not be used again: its memory may
+// be anything.
+func (i *instance) call(ctx context.Context, method wire.Method, in []byte, host Host) ([]byte, error) {
+	if len(in) > wire.MaxMessage {
+		return nil, fmt.Errorf("request of %d bytes: at most %d are allowed", len(in), wire.MaxMessage)
+	}
+	limited, cancel := context.WithTimeout(ctx, i.m.opts.Timeout)
+	defer cancel()
+	i.ctx = limited
+	i.stderr.reset()
+	c := &call{host: host, pending: in}
+	result, err := i.invoke.Call(withCall(limited, c), api.EncodeU32(uint32(method)), api.EncodeU32(uint32(len(in))))
+	if err != nil {
+		return nil, i.fault(ctx, limited, err)
+	}
+	if c.broken != nil {
+		return nil, fmt.Errorf("%w: %w", ErrProtocol, c.broken)
+	}
+	if status := wire.Status(api.DecodeI32(result[0])); status != wire.StatusOK {
+		return nil, fmt.Errorf("%w: %v returned status %d", ErrProtocol, method, status)
+	}
+	return c.reply, nil
+}
+
+// fault says which error of this package stopped the module. A caller that gave up is no
+// fault of the module's. The exit code is not asked who was first, since the module could
+// have chosen it.
+func (i *instance) fault(ctx, limited context.Context, err error) error {
+	if ctx.Err() != nil {
+		return ctx.Err()
+	}
+	i.report(ctx)
+	if limited.Err() != nil {
+		return fmt.Errorf("%w: over %v", ErrTimeout, i.m.opts.Timeout)
+	}
+	reason, _, _ := strings.Cut(err.Error(), "\n") // the rest is a stack of the module's own
+	if i.exhausted() {
+		return fmt.Errorf("%w: %s", ErrMemory, reason)
+	}
+	if _, ok := errors.AsType[*sys.ExitError](err); ok {
+		return fmt.Errorf("%w: %s", ErrExit, reason)
+	}
+	return fmt.Errorf("%w: %s", ErrTrap, reason)
+}
+
+// exhausted guesses whether the module stopped for want of memory, from how near it is to
+// its limit and from what a Go guest says when it ends. It only names a fault; nothing
+// depends on it.
+func (i *instance) exhausted() bool {
+	return i.size() > i.m.opts.Memory/8*7 || bytes.Contains(i.stderr.b, []byte("out of memory"))
+}
+
+// report puts what a failed module wrote to standard error into the log. It is the
+// plugin's text, so it needs the capability for that.
+func (i *instance) report(ctx context.Context) {
+	if len(i.stderr.b) == 0 || !i.m.grants(sdk.CapabilityLog) {
+		return
+	}
+	i.m.opts.Log.WarnContext(ctx, "plugin wrote to standard error and failed",
+		"provider", i.m.opts.Name, "stderr", strings.ToValidUTF8(string(i.stderr.b), "?"))
+}
+
+func (m *Module) grants(c sdk.Capability) bool {
+	for _, g := range m.opts.Granted {
+		if g == c {
+			return true
+		}
+	}
+	return false
+}
+
+func (i *instance) size() int64 {
+	if i.mod == nil || i.mod.Memory() == nil {
+		return 0
+	}
+	return int64(i.mod.Memory().Size())
+}
+
+// sleep lets a module sleep no longer than its call may last.
+func (i *instance) sleep(nanoseconds int64) {
+	timer := time.NewTimer(time.Duration(nanoseconds))
+	defer timer.Stop()
+	select {
+	case <-timer.C:
+	case <-i.ctx.Done():
+	}
+}
+
+func (i *instance) close() { _ = i.mod.Close(context.WithoutCancel(i.ctx)) }
+
+// head keeps the beginning of what is written to it: a runtime says first why it ends.
+type head struct{ b []byte }
+
+const maxStderr = 4 << 10
+
+// Write keeps what there is room for and claims to have kept all.
+func (h *head) Write(p []byte) (int, error) {
+	h.b = append(h.b, p[:min(len(p), maxStderr-len(h.b))]...)
+	return len(p), nil
+}
+
+func (h *head) reset() { h.b = h.b[:0] }

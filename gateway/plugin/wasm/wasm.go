@@ -1,0 +1,227 @@
+// Package wasm runs plugins as WASM modules in a sandbox. It owns the compiled module, its
+// pool of instances, and the border between guest and host: what crosses it are bytes of
+// sdk/wire, which it neither reads nor believes. What the bytes mean is the business of
+// package plugin.
+//
+// A module reaches nothing but the functions that its imports name and the operator
+// granted. WASI is there because language runtimes need it: the clocks, the random source
+// and standard error are real; there are no files, sockets, arguments or environment.
+package wasm
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"sync"
+	"time"
+
+	"github.com/tetratelabs/wazero"
+
+	"github.com/materi/shield/sdk"
+	"github.com/materi/shield/sdk/wire"
+)
+
+// Errors of a call. After any of them but ErrBusy and ErrClosed the instance is gone.
+var (
+	ErrTrap     = errors.New("module trapped")
+	ErrExit     = errors.New("module exited")
+	ErrTimeout  = errors.New("module took too long")
+	ErrMemory   = errors.New("module ran out of memory")
+	ErrProtocol = errors.New("module broke the protocol")
+	ErrBusy     = errors.New("no instance became free")
+	ErrClosed   = errors.New("module is closed")
+)
+
+// startTimeout bounds the start of an instance up to its first call. A Go guest takes some
+// milliseconds, more on a machine that is busy.
+const startTimeout = 10 * time.Second
+
+// Host serves what a module asks during one call. It is asked by one goroutine at a time.
+type Host interface {
+	// Serve returns the reply to a request. An error reaches the module as its wire.Code.
+	Serve(ctx context.Context, function wire.Function, request []byte) ([]byte, error)
+}
+
+// Options are what a [Module] needs. All but CacheDir and Prepare are required.
+type Options struct {
+	Name      string // in the log
+	Code      []byte // the .wasm file
+	Granted   []sdk.Capability
+	Memory    int64         // most linear memory of one instance in bytes, whole pages
+	Timeout   time.Duration // most time of one call
+	Wait      time.Duration // how long a call waits for a free instance
+	Instances int           // most instances, which is also most calls at a time
+	CacheDir  string        // holds compiled code; private, see [Open]
+	Log       *slog.Logger
+
+	// Prepare makes each new instance ready before its first call. Its calls have no host.
+	Prepare func(ctx context.Context, call Caller) error
+}
+
+// Caller makes one call of an instance.
+type Caller func(ctx context.Context, method wire.Method, in []byte) ([]byte, error)
+
+// Module is a compiled plugin with its instances. It is safe for concurrent use.
+type Module struct {
+	opts     Options
+	runtime  wazero.Runtime
+	cache    wazero.CompilationCache
+	compiled wazero.CompiledModule
+	imported []sdk.Capability
+
+	slots  chan struct{} // one for each call that may run
+	mu     sync.Mutex
+	idle   []*instance // the last one in is the first one out: its memory is warm
+	closed bool
+}
+
+// Open compiles a module. It checks imports and exports before any of the module's code
+// runs, and then starts one instance, so that a module that cannot start is found here.
+//
+// Compiled code is kept in CacheDir, which is made if need be. Whoever can write there can
+// run code in this process, so Open refuses a directory that others may write to.
+func Open(ctx context.Context, opts Options) (*Module, error) {
+	if opts.Name == "" || opts.Memory < pageSize || opts.Timeout <= 0 || opts.Instances < 1 || opts.Log == nil {
+		return nil, errors.New("wasm: Name, Memory, Timeout, Instances and Log are required")
+	}
+	code, err := bound(opts.Code)
+	if err != nil {
+		return nil, err
+	}
+	opts.Code = nil // it is not needed again, and can be large
+	m := &Module{opts: opts, slots: make(chan struct{}, opts.Instances)}
+	if err := m.open(ctx, code); err != nil {
+		m.release(ctx)
+		return nil, err
+	}
+	return m, nil
+}
+
+func (m *Module) open(ctx context.Context, code []byte) error {
+	if err := m.compile(ctx, code); err != nil {
+		return err
+	}
+	imported, err := check(m.compiled, m.opts.Granted)
+	if err != nil {
+		return err
+	}
+	m.imported = imported
+	if err := m.link(ctx); err != nil {
+		return err
+	}
+	first, err := m.start(ctx)
+	if err != nil {
+		return err
+	}
+	m.idle = append(m.idle, first)
+	return nil
+}
+
+// Capabilities returns those that the module imports.
+func (m *Module) Capabilities() []sdk.Capability { return m.imported }
+
+// Call makes one call on an instance of its own. It waits for a free one, starts one if
+// none is idle, and throws it away unless the call went well. The error is one of this
+// package's, or that of ctx if the caller gave up first.
+func (m *Module) Call(ctx context.Context, method wire.Method, in []byte, host Host) ([]byte, error) {
+	if err := m.acquire(ctx); err != nil {
+		return nil, err
+	}
+	defer func() { <-m.slots }()
+	inst, err := m.take(ctx)
+	if err != nil {
+		return nil, err
+	}
+	out, err := inst.call(ctx, method, in, host)
+	if err != nil {
+		inst.close()
+		return nil, err
+	}
+	m.give(inst)
+	return out, nil
+}
+
+// acquire waits for the right to make a call.
+func (m *Module) acquire(ctx context.Context) error {
+	select {
+	case m.slots <- struct{}{}:
+		return nil
+	default:
+	}
+	timer := time.NewTimer(m.opts.Wait)
+	defer timer.Stop()
+	select {
+	case m.slots <- struct{}{}:
+		return nil
+	case <-timer.C:
+		return fmt.Errorf("%w within %v", ErrBusy, m.opts.Wait)
+	case <-ctx.Done():
+		return ctx.Err()
+	}
+}
+
+func (m *Module) take(ctx context.Context) (*instance, error) {
+	m.mu.Lock()
+	if m.closed {
+		m.mu.Unlock()
+		return nil, ErrClosed
+	}
+	if n := len(m.idle); n > 0 {
+		inst := m.idle[n-1]
+		m.idle = m.idle[:n-1]
+		m.mu.Unlock()
+		return inst, nil
+	}
+	m.mu.Unlock()
+	return m.start(ctx)
+}
+
+// give puts an instance back, unless it has grown so much that the next call might fail
+// for want of memory: linear memory never shrinks.
+func (m *Module) give(inst *instance) {
+	if inst.size() > m.opts.Memory/4*3 {
+		inst.close()
+		return
+	}
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	m.idle = append(m.idle, inst)
+}
+
+// Close waits for the calls that run, or until ctx ends, when it stops them. It is
+// idempotent; calls that come later get [ErrClosed].
+func (m *Module) Close(ctx context.Context) error {
+	m.mu.Lock()
+	closed := m.closed
+	m.closed = true
+	m.mu.Unlock()
+	if closed {
+		return nil
+	}
+	for range cap(m.slots) {
+		select {
+		case m.slots <- struct{}{}:
+		case <-ctx.Done():
+			return m.release(context.WithoutCancel(ctx))
+		}
+	}
+	// Late callers find the module closed instead of waiting for a slot.
+	for range cap(m.slots) {
+		<-m.slots
+	}
+	return m.release(context.WithoutCancel(ctx))
+}
+
+// release frees the runtime with all instances. Those that still run are stopped at their
+// next loop.
+func (m *Module) release(ctx context.Context) error {
+	var err error
+	if m.runtime != nil {
+		err = m.runtime.Close(ctx)
+	}
+	if m.cache != nil {
+		err = errors.Join(err, m.cache.Close(ctx))
+	}
+	return err
+}
