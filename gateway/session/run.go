@@ -1,0 +1,208 @@
+package session
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"sync"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+)
+
+const (
+	pollEvery  = 500 * time.Millisecond // half of the second in which a revocation is felt
+	flushEvery = 250 * time.Millisecond
+	countEvery = 30 * time.Second
+	// overlap is how far back each poll reads again, since revocations do not become visible
+	// in the order of their times. No transaction of the store takes as long.
+	overlap = 10 * time.Second
+	// reloadEvery is how often all revocations are read, in case the database's clock jumped.
+	reloadEvery = time.Minute
+	callTimeout = 2 * time.Second
+)
+
+// errNotLoaded is what [Keeper.Check] says before the first poll.
+var errNotLoaded = errors.New("revocations not yet read")
+
+// feed is where reading the revocations stands.
+type feed struct {
+	mu       sync.Mutex
+	last     time.Time // newest At that was read, in the database's time
+	reloadAt time.Time
+	err      error // of the last poll
+	loaded   bool
+}
+
+// Check reports why this gateway may not know of every revocation: nothing was read yet, or
+// the last poll failed. Tokens are accepted by what is known meanwhile.
+func (k *Keeper) Check() error {
+	k.feed.mu.Lock()
+	defer k.feed.mu.Unlock()
+	if k.feed.err == nil && !k.feed.loaded {
+		return errNotLoaded
+	}
+	return k.feed.err
+}
+
+// Run reads the revocations that other gateways make, records what [Keeper.Seen] was told,
+// and keeps the gauges, until ctx ends. It returns when all of that has stopped and the last
+// of what was seen is recorded.
+func (k *Keeper) Run(ctx context.Context) {
+	var wg sync.WaitGroup
+	// The polls have a goroutine of their own, so that nothing delays them.
+	wg.Go(func() { every(ctx, pollEvery, k.poll) })
+	wg.Go(func() { every(ctx, countEvery, k.count) })
+	every(ctx, flushEvery, k.flush)
+	k.flush(context.WithoutCancel(ctx))
+	wg.Wait()
+}
+
+// every calls f now and then each d until ctx ends.
+func every(ctx context.Context, d time.Duration, f func(context.Context)) {
+	tick := time.NewTicker(d)
+	defer tick.Stop()
+	for ctx.Err() == nil {
+		f(ctx)
+		select {
+		case <-ctx.Done():
+		case <-tick.C:
+		}
+	}
+}
+
+// poll reads new revocations. The times by which it goes on are the database's.
+func (k *Keeper) poll(ctx context.Context) {
+	ctx, cancel := context.WithTimeout(ctx, callTimeout)
+	defer cancel()
+	k.feed.mu.Lock()
+	defer k.feed.mu.Unlock()
+	now := k.now()
+	var since time.Time
+	reload := !k.feed.loaded || !now.Before(k.feed.reloadAt)
+	if !reload && !k.feed.last.IsZero() {
+		since = k.feed.last.Add(-overlap)
+	}
+	all, err := k.store.RevocationsSince(ctx, since, now)
+	if err != nil {
+		k.failed(ctx, err)
+		return
+	}
+	if k.feed.err != nil {
+		k.log.Info("revocations are read again")
+	}
+	k.feed.err, k.feed.loaded = nil, true
+	if reload {
+		k.feed.reloadAt, k.feed.last = now.Add(reloadEvery), time.Time{}
+	}
+	for _, r := range all {
+		k.revoked.add(r.SessionID, r.ExpiresAt)
+		if r.At.After(k.feed.last) {
+			k.feed.last = r.At
+		}
+	}
+	k.metrics.revoked.Set(float64(k.revoked.prune(now)))
+}
+
+// failed notes a poll that failed. The log is told once, not twice a second.
+func (k *Keeper) failed(ctx context.Context, err error) {
+	if errors.Is(ctx.Err(), context.Canceled) {
+		return
+	}
+	k.metrics.pollFaults.Inc()
+	if k.feed.err == nil {
+		k.log.Error("revocations cannot be read", "error", err)
+	}
+	k.feed.err = err
+}
+
+// flush records what was seen.
+func (k *Keeper) flush(ctx context.Context) {
+	ctx, cancel := context.WithTimeout(ctx, callTimeout)
+	defer cancel()
+	for id, generation := range k.seen.take() {
+		if err := k.store.MarkSessionUsed(ctx, id, generation); err != nil {
+			k.metrics.unseen.Inc()
+			k.log.Debug("use of a session not recorded", "session", id, "error", err)
+		}
+	}
+}
+
+func (k *Keeper) count(ctx context.Context) {
+	ctx, cancel := context.WithTimeout(ctx, callTimeout)
+	defer cancel()
+	n, err := k.store.CountSessions(ctx, k.now())
+	if err != nil {
+		return // the poll beside it says so
+	}
+	k.metrics.active.Set(float64(n))
+}
+
+type metrics struct {
+	operations *prometheus.CounterVec
+	active     prometheus.Gauge
+	revoked    prometheus.Gauge
+	pollFaults prometheus.Counter
+	unseen     prometheus.Counter
+}
+
+func newMetrics(reg prometheus.Registerer) (metrics, error) {
+	m := metrics{
+		operations: prometheus.NewCounterVec(prometheus.CounterOpts{
+			Name: "materi_token_operations_total",
+			Help: "Operations on tokens, by operation and status.",
+		}, []string{"operation", "status"}),
+		active: prometheus.NewGauge(prometheus.GaugeOpts{
+			Name: "materi_active_refresh_tokens",
+			Help: "Sessions that could be refreshed. Every gateway on one database reports the same number.",
+		}),
+		revoked: prometheus.NewGauge(prometheus.GaugeOpts{
+			Name: "materi_revoked_sessions",
+			Help: "Sessions whose access tokens this gateway refuses.",
+		}),
+		pollFaults: prometheus.NewCounter(prometheus.CounterOpts{
+			Name: "materi_revocation_poll_faults_total",
+			Help: "Failed attempts to read the revocations that other gateways made.",
+		}),
+		unseen: prometheus.NewCounter(prometheus.CounterOpts{
+			Name: "materi_session_use_dropped_total",
+			Help: "Uses of a session that were not recorded.",
+		}),
+	}
+	for _, c := range []prometheus.Collector{m.active, m.revoked, m.pollFaults, m.unseen} {
+		if err := reg.Register(c); err != nil {
+			return metrics{}, err
+		}
+	}
+	// Package token counts its own operations under the same name.
+	err := reg.Register(m.operations)
+	var there prometheus.AlreadyRegisteredError
+	if errors.As(err, &there) {
+		shared, ok := there.ExistingCollector.(*prometheus.CounterVec)
+		if !ok {
+			return metrics{}, fmt.Errorf("materi_token_operations_total is a %T", there.ExistingCollector)
+		}
+		m.operations = shared
+		return m, nil
+	}
+	return m, err
+}
+
+// count counts an operation by what came of it.
+func (m metrics) count(operation string, err error) {
+	status := "success"
+	switch {
+	case err == nil:
+	case errors.Is(err, ErrReused):
+		status = "reused"
+	case errors.Is(err, ErrExpired):
+		status = "expired"
+	case errors.Is(err, ErrRevoked):
+		status = "revoked"
+	case errors.Is(err, ErrInvalid):
+		status = "invalid"
+	default:
+		status = "error"
+	}
+	m.operations.WithLabelValues(operation, status).Inc()
+}
