@@ -1,0 +1,96 @@
+package storetest
+
+import (
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/materi/shield/gateway/account"
+	"github.com/materi/shield/gateway/login"
+	"github.com/materi/shield/gateway/store"
+)
+
+func mailClaims(t *testing.T, e Engine) {
+	s, where := freshAt(t, e)
+	stores := []*store.Store{s, open(t, e, where)}
+	const n = 60
+	for range n {
+		m := newMail()
+		commit(t, s, login.Commit{Mail: &m})
+	}
+	var mu sync.Mutex
+	claims := map[string]int{}
+	errs := atOnce(8, func(i int) error {
+		for {
+			got, err := stores[i%2].ClaimMail(t.Context(), epoch, epoch.Add(time.Minute), 7)
+			if err != nil || len(got) == 0 {
+				return err
+			}
+			mu.Lock()
+			for _, m := range got {
+				claims[m.ID]++
+			}
+			mu.Unlock()
+			if len(got) > 7 {
+				t.Errorf("ClaimMail(7) = %d mails", len(got))
+			}
+		}
+	})
+	tally(t, errs, nil)
+	if len(claims) != n {
+		t.Errorf("%d mails claimed, want %d", len(claims), n)
+	}
+	for id, times := range claims {
+		if times != 1 {
+			t.Errorf("mail %s claimed %d times", id, times)
+		}
+	}
+}
+
+func mailReturns(t *testing.T, e Engine) {
+	s := fresh(t, e)
+	m := newMail()
+	commit(t, s, login.Commit{Mail: &m})
+	claim := func(now time.Time) int {
+		t.Helper()
+		got, err := s.ClaimMail(t.Context(), now, now.Add(time.Minute), 10)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, g := range got {
+			if g.ID != m.ID || string(g.Sealed) != "sealed" || g.Attempts != m.Attempts || !g.CreatedAt.Equal(m.CreatedAt) {
+				t.Errorf("ClaimMail() = %+v, want %+v", g, m)
+			}
+		}
+		return len(got)
+	}
+	for _, c := range []struct {
+		name string
+		now  time.Time
+		want int
+	}{
+		{"not yet due", epoch.Add(-time.Microsecond), 0},
+		{"due", epoch, 1},
+		{"claimed", epoch.Add(59 * time.Second), 0},
+		{"the claim ran out", epoch.Add(time.Minute), 1},
+	} {
+		if got := claim(c.now); got != c.want {
+			t.Errorf("%s: %d mails, want %d", c.name, got, c.want)
+		}
+	}
+	if err := s.DeferMail(t.Context(), m.ID, epoch.Add(time.Hour)); err != nil {
+		t.Fatal(err)
+	}
+	m.Attempts = 1
+	if claim(epoch.Add(59*time.Minute)) != 0 || claim(epoch.Add(time.Hour)) != 1 {
+		t.Error("a deferred mail is not due at its time")
+	}
+	for _, id := range []string{m.ID, m.ID, account.NewID(), "x"} {
+		if err := s.DropMail(t.Context(), id); err != nil {
+			t.Errorf("DropMail() = %v", err)
+		}
+	}
+	if claim(epoch.Add(100*time.Hour)) != 0 {
+		t.Error("a dropped mail is there")
+	}
+}
