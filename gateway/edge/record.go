@@ -1,6 +1,8 @@
 package edge
 
 import (
+	"bytes"
+	"iter"
 	"net/netip"
 	"time"
 
@@ -96,4 +98,24 @@ func Match[T any](ctx *fasthttp.RequestCtx, table *route.Table[T]) (route.Match[
 func (r *Record) take(h head) {
 	r.method, r.path, r.query = h.method, h.path, h.query
 	r.authority, r.host = h.authority, h.host
+}
+
+// Fields returns the header fields of a request as the client sent them, in their order.
+// The server has checked them: names are tokens, values hold no control characters. Names
+// and values are valid until the handler returns.
+func Fields(ctx *fasthttp.RequestCtx) iter.Seq2[[]byte, []byte] {
+	return func(yield func(name, value []byte) bool) {
+		raw := ctx.Request.Header.RawHeaders()
+		for len(raw) > 0 {
+			line, rest, _ := bytes.Cut(raw, []byte("\r\n"))
+			raw = rest
+			name, value, found := bytes.Cut(line, []byte(":"))
+			if !found {
+				return // the empty line
+			}
+			if !yield(name, bytes.Trim(value, " \t")) {
+				return
+			}
+		}
+	}
 }

@@ -141,7 +141,11 @@ func readError(err error) *Error {
 func (s *Server) answer(ctx *fasthttp.RequestCtx, r *Record, err error) {
 	e := translate(err)
 	r.Code, r.cause = e.Code, err
+	closing := ctx.Response.ConnectionClose()
 	ctx.Response.Reset()
+	if closing {
+		ctx.SetConnectionClose()
+	}
 	for _, h := range e.Header {
 		ctx.Response.Header.Set(h[0], h[1])
 	}
