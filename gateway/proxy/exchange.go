@@ -1,0 +1,132 @@
+package proxy
+
+import (
+	"errors"
+	"fmt"
+	"io"
+	"slices"
+	"strconv"
+	"sync"
+	"time"
+
+	"github.com/valyala/fasthttp"
+
+	"github.com/materi/shield/gateway/edge"
+)
+
+// exchange is one request and its answer on one connection.
+type exchange struct {
+	conn    *conn
+	timeout time.Duration
+	method  string
+	sent    bool // the whole request is out, so the connection can be used again
+}
+
+// pieces are the buffers that requests are written through.
+var pieces = sync.Pool{New: func() any { return new([]byte) }}
+
+// pieceSize is how much of a body is read at a time.
+const pieceSize = 32 << 10
+
+// run sends the head in buf and the body, which may be nil, and reads the head of the
+// answer. The caller owns the response, whose body is still to be read from the connection.
+func (x *exchange) run(buf *[]byte, body io.Reader, chunked bool) (*fasthttp.Response, error) {
+	sendErr := x.send(buf, body, chunked)
+	if e, ok := errors.AsType[*edge.Error](sendErr); ok {
+		return nil, e // the client's body broke off: the upstream must not see a clean end
+	}
+	x.sent = sendErr == nil
+	resp, err := x.receive()
+	if err == nil {
+		return resp, nil // also when the upstream answered before it read everything
+	}
+	if sendErr != nil {
+		return nil, sendErr
+	}
+	return nil, err
+}
+
+// send writes the head and then the body, piece by piece as it arrives. The first piece
+// goes out together with the head.
+func (x *exchange) send(buf *[]byte, body io.Reader, chunked bool) error {
+	out := *buf
+	if body == nil {
+		return x.write(out)
+	}
+	out = slices.Grow(out, pieceSize)
+	*buf = out // the pool keeps what grew
+	for {
+		piece, n, err := readPiece(out, body, chunked)
+		if n > 0 || err == io.EOF {
+			if err := x.write(piece); err != nil {
+				return err
+			}
+			out = out[:0]
+		}
+		if err == io.EOF {
+			return nil
+		}
+		if err != nil {
+			return err
+		}
+	}
+}
+
+func (x *exchange) write(p []byte) error {
+	if _, err := x.conn.Write(p); err != nil {
+		return fmt.Errorf("write request: %w", err)
+	}
+	return nil
+}
+
+// chunkHead is room for the length of a chunk and its CRLF.
+const chunkHead = len("ffffffff\r\n")
+
+// readPiece appends one read of body to out, framed as a chunk where chunked says so, with
+// the last chunk at the end of the body. Trailers are not passed on.
+func readPiece(out []byte, body io.Reader, chunked bool) (_ []byte, n int, err error) {
+	if !chunked {
+		n, err = body.Read(out[len(out):cap(out)])
+		return out[:len(out)+n], n, err
+	}
+	start := len(out)
+	n, err = body.Read(out[start+chunkHead : cap(out)-len("\r\n0\r\n\r\n")])
+	if n > 0 {
+		var length [16]byte
+		head := append(strconv.AppendInt(length[:0], int64(n), 16), "\r\n"...)
+		data := out[start+chunkHead : start+chunkHead+n]
+		out = append(out[:start], head...)
+		out = append(out, data...) // to the left, over the room that the length did not need
+		out = append(out, "\r\n"...)
+	}
+	if err == io.EOF {
+		out = append(out, "0\r\n\r\n"...)
+	}
+	return out, n, err
+}
+
+// receive reads the head of the final answer; interim ones are dropped.
+func (x *exchange) receive() (*fasthttp.Response, error) {
+	resp := fasthttp.AcquireResponse()
+	resp.StreamBody = true
+	resp.SkipBody = x.method == fasthttp.MethodHead
+	x.conn.headUntil = time.Now().Add(x.timeout)
+	err := resp.ReadLimitBody(x.conn.reader, 0)
+	x.conn.headUntil = time.Time{}
+	if err == nil && (resp.StatusCode() < 200 || resp.StatusCode() > 599) {
+		err = errors.New("status out of range")
+	}
+	if err == nil {
+		return resp, nil
+	}
+	fasthttp.ReleaseResponse(resp)
+	var timeout interface{ Timeout() bool }
+	if errors.As(err, &timeout) && timeout.Timeout() {
+		return nil, fmt.Errorf("read answer: %w", err)
+	}
+	// The text of a parse error quotes the answer, which may hold anything.
+	if errors.Is(err, io.EOF) || errors.Is(err, io.ErrUnexpectedEOF) {
+		return nil, errors.New("read answer: connection closed")
+	}
+	return nil, errors.New("read answer: broken or malformed")
+}

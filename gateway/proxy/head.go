@@ -1,0 +1,184 @@
+package proxy
+
+import (
+	"bytes"
+	"crypto/rand"
+	"encoding/hex"
+	"strconv"
+	"strings"
+
+	"github.com/valyala/fasthttp"
+
+	"github.com/materi/shield/gateway/edge"
+)
+
+// appendHead writes the head of the request that goes upstream: the client's fields without
+// those that end here, and the gateway's own.
+func (f *forwarder) appendHead(out []byte, ctx *fasthttp.RequestCtx, body bool, size int64) []byte {
+	out = append(out, edge.Method(ctx)...)
+	out = append(out, ' ')
+	out = append(out, f.target(ctx)...)
+	out = append(out, " HTTP/1.1\r\n"...)
+	out = appendField(out, "Host", f.upstream.authority)
+	listed := listedInConnection(ctx)
+	for name, value := range edge.Fields(ctx) {
+		if f.ends(name) || contains(listed, name) {
+			continue
+		}
+		out = append(out, name...)
+		out = append(out, ": "...)
+		out = append(out, value...)
+		out = append(out, '\r', '\n')
+	}
+	switch method := edge.Method(ctx); {
+	case body && size >= 0:
+		out = appendField(out, "Content-Length", strconv.FormatInt(size, 10))
+	case body:
+		out = appendField(out, "Transfer-Encoding", "chunked")
+	case method == fasthttp.MethodPost || method == fasthttp.MethodPut || method == fasthttp.MethodPatch:
+		out = appendField(out, "Content-Length", "0") // RFC 9110 §8.6
+	}
+	out = f.appendOwn(out, ctx)
+	return append(out, '\r', '\n')
+}
+
+// target is the canonical path, less the prefix, and the query.
+func (f *forwarder) target(ctx *fasthttp.RequestCtx) string {
+	path := strings.TrimPrefix(edge.Path(ctx), f.strip)
+	if path == "" {
+		path = "/"
+	}
+	if query := edge.Query(ctx); query != "" {
+		return path + "?" + query
+	}
+	return path
+}
+
+// appendOwn writes the fields that are the gateway's alone.
+func (f *forwarder) appendOwn(out []byte, ctx *fasthttp.RequestCtx) []byte {
+	r := edge.RecordOf(ctx)
+	out = appendField(out, "X-Request-ID", r.RequestID)
+	if client := edge.ClientIP(ctx); client.IsValid() {
+		out = appendField(out, "X-Forwarded-For", client.String())
+	}
+	out = appendField(out, "X-Forwarded-Proto", edge.Scheme(ctx))
+	if authority := edge.Authority(ctx); authority != "" {
+		out = appendField(out, "X-Forwarded-Host", authority)
+	}
+	if f.trace {
+		var trace string
+		trace, r.TraceID = newTrace()
+		out = appendField(out, "Traceparent", trace)
+	}
+	if f.identity == nil {
+		return out
+	}
+	f.identity(ctx, func(name, value string) {
+		if edge.OwnershipOf([]byte(name)) != edge.Owned {
+			panic("BUG: identity header " + name + " is not the gateway's own")
+		}
+		if value != "" {
+			out = appendField(out, name, Encode(value))
+		}
+	})
+	return out
+}
+
+func appendField(out []byte, name, value string) []byte {
+	out = append(out, name...)
+	out = append(out, ": "...)
+	out = append(out, value...)
+	return append(out, '\r', '\n')
+}
+
+// Encode makes any text fit for an identity header: printable ASCII stands for itself, and
+// every other byte of its UTF-8, and the percent sign, becomes %XX. Upstreams read it back
+// with any percent-decoder. Nothing that a person chose as a name can end a header line.
+func Encode(value string) string {
+	plain := func(c byte) bool { return c >= 0x20 && c < 0x7f && c != '%' }
+	n := 0
+	for n < len(value) && plain(value[n]) {
+		n++
+	}
+	if n == len(value) {
+		return value
+	}
+	const digits = "0123456789ABCDEF"
+	out := append(make([]byte, 0, len(value)+16), value[:n]...)
+	for i := n; i < len(value); i++ {
+		if c := value[i]; plain(c) {
+			out = append(out, c)
+		} else {
+			out = append(out, '%', digits[c>>4], digits[c&15])
+		}
+	}
+	return string(out)
+}
+
+// newTrace begins a trace: version 00, sampled (W3C Trace Context §3.2).
+func newTrace() (parent, id string) {
+	var b [24]byte
+	_, _ = rand.Read(b[:]) // never fails
+	id = hex.EncodeToString(b[:16])
+	return "00-" + id + "-" + hex.EncodeToString(b[16:]) + "-01", id
+}
+
+// hopByHop are the fields of one connection (RFC 9110 §7.6.1), the framing that is written
+// anew, and Expect, which was answered here.
+var hopByHop = map[string]bool{
+	"connection": true, "keep-alive": true, "proxy-connection": true, "proxy-authenticate": true,
+	"proxy-authorization": true, "proxy-authentication-info": true, "te": true, "trailer": true,
+	"transfer-encoding": true, "upgrade": true, "http2-settings": true,
+	"content-length": true, "expect": true,
+}
+
+// ends reports whether a field of the client stops at the gateway.
+func (f *forwarder) ends(name []byte) bool {
+	if edge.OwnershipOf(name) != edge.Foreign || isHopByHop(name) || bytes.EqualFold(name, []byte("Host")) {
+		return true
+	}
+	return !f.authorize && bytes.EqualFold(name, []byte("Authorization"))
+}
+
+func isHopByHop(name []byte) bool {
+	var folded [32]byte
+	if len(name) > len(folded) {
+		return false
+	}
+	for i, c := range name {
+		if 'A' <= c && c <= 'Z' {
+			c += 'a' - 'A'
+		}
+		folded[i] = c
+	}
+	return hopByHop[string(folded[:len(name)])]
+}
+
+// listedInConnection returns the names that the client declared to be of this connection.
+func listedInConnection(ctx *fasthttp.RequestCtx) [][]byte {
+	var listed [][]byte
+	for name, value := range edge.Fields(ctx) {
+		if bytes.EqualFold(name, []byte("Connection")) {
+			listed = appendList(listed, value)
+		}
+	}
+	return listed
+}
+
+func appendList(list [][]byte, value []byte) [][]byte {
+	for item := range bytes.SplitSeq(value, []byte(",")) {
+		if item = bytes.Trim(item, " \t"); len(item) > 0 {
+			list = append(list, item)
+		}
+	}
+	return list
+}
+
+func contains(list [][]byte, name []byte) bool {
+	for _, item := range list {
+		if bytes.EqualFold(item, name) {
+			return true
+		}
+	}
+	return false
+}
