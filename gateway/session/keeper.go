@@ -124,14 +124,24 @@ func (k *Keeper) Start(userID string, l Login) (Session, string, error) {
 // ([ErrReused]). Other errors are [ErrInvalid], [ErrExpired], [ErrRevoked] and those of the
 // store. RFC 9700 §4.14.
 func (k *Keeper) Refresh(ctx context.Context, raw string) (Session, string, error) {
-	s, next, err := k.refresh(ctx, raw)
+	return k.RefreshIf(ctx, raw, func(string) error { return nil })
+}
+
+// RefreshIf is [Keeper.Refresh], but asks admit about the session first, after the token
+// was found to be ours: a limit by session must not be spent by somebody who only knows the
+// session's id. An error of admit is returned as it is and changes nothing.
+func (k *Keeper) RefreshIf(ctx context.Context, raw string, admit func(sessionID string) error) (Session, string, error) {
+	s, next, err := k.refresh(ctx, raw, admit)
 	k.metrics.count("refresh", err)
 	return s, next, err
 }
 
-func (k *Keeper) refresh(ctx context.Context, raw string) (Session, string, error) {
+func (k *Keeper) refresh(ctx context.Context, raw string, admit func(string) error) (Session, string, error) {
 	t, s, err := k.open(ctx, raw)
 	if err != nil {
+		return Session{}, "", err
+	}
+	if err := admit(s.ID); err != nil {
 		return Session{}, "", err
 	}
 	// A turn that is lost to somebody else's rotation is decided anew on what is there now.
