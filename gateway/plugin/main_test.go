@@ -1,0 +1,166 @@
+package plugin
+
+import (
+	"context"
+	"fmt"
+	"io"
+	"log/slog"
+	"os"
+	"path/filepath"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+	"go.uber.org/goleak"
+
+	"github.com/materi/shield/config"
+	"github.com/materi/shield/gateway/plugin/wasmtest"
+	"github.com/materi/shield/sdk"
+	"github.com/materi/shield/sdk/providertest"
+)
+
+// workspace holds the guest and the compile cache of the whole run.
+var workspace string
+
+func TestMain(m *testing.M) {
+	os.Exit(run(m))
+}
+
+func run(m *testing.M) int {
+	dir, err := os.MkdirTemp("", "shield-plugin-")
+	if err != nil {
+		fmt.Fprintln(os.Stderr, err)
+		return 1
+	}
+	defer os.RemoveAll(dir)
+	workspace = dir
+	for _, guest := range []string{"guest", "quiet"} {
+		if _, err := wasmtest.Build("./wasm/testdata/"+guest, dir); err != nil {
+			fmt.Fprintln(os.Stderr, err)
+			return 1
+		}
+	}
+	code := m.Run()
+	if err := goleak.Find(); code == 0 && err != nil {
+		fmt.Fprintln(os.Stderr, err)
+		return 1
+	}
+	return code
+}
+
+// database is a Reader with what tests put into it.
+type database struct {
+	mu      sync.Mutex
+	entries map[string]sdk.Entry
+	err     error
+	onRead  func() // runs after a read, before its answer
+}
+
+func (d *database) KV(_ context.Context, provider, key string, _ time.Time) (sdk.Entry, bool, error) {
+	d.mu.Lock()
+	e, ok := d.entries[provider+"/"+key]
+	err, onRead := d.err, d.onRead
+	d.mu.Unlock()
+	if onRead != nil {
+		onRead()
+	}
+	return e, ok, err
+}
+
+func (d *database) put(provider, key, value string, version int64) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	d.entries[provider+"/"+key] = sdk.Entry{Value: []byte(value), Version: version}
+}
+
+// bed is a host for tests.
+type bed struct {
+	*Host
+	db       *database
+	registry *prometheus.Registry
+}
+
+var now = time.Date(2026, 1, 2, 12, 0, 0, 0, time.UTC)
+
+func configured(name string) config.Provider {
+	return config.Provider{
+		Name: name, Label: "Label of " + name, Plugin: filepath.Join(workspace, "guest.wasm"),
+		Capabilities: []string{"kv", "password", "log"}, MemoryBytes: 32 * config.MiB,
+		Timeout: 10 * time.Second, Wait: 10 * time.Second, Instances: 4,
+	}
+}
+
+func newBed(t *testing.T, log io.Writer, providers ...config.Provider) *bed {
+	t.Helper()
+	b := &bed{
+		db:       &database{entries: make(map[string]sdk.Entry)},
+		registry: prometheus.NewRegistry(),
+	}
+	h, err := New(Options{
+		Providers: providers, CacheDir: filepath.Join(workspace, "cache"), KV: b.db,
+		Passwords: providertest.New().Call().Passwords(), Log: slog.New(slog.NewTextHandler(log, nil)),
+		Registerer: b.registry, Now: func() time.Time { return now },
+	})
+	if err != nil {
+		t.Fatalf("New: %v", err)
+	}
+	b.Host = h
+	t.Cleanup(func() {
+		if err := h.Stop(context.Background()); err != nil {
+			t.Errorf("Stop: %v", err)
+		}
+	})
+	return b
+}
+
+func loaded(t *testing.T, providers ...config.Provider) *bed {
+	t.Helper()
+	b := newBed(t, io.Discard, providers...)
+	if err := b.Load(context.Background()); err != nil {
+		t.Fatalf("Load: %v", err)
+	}
+	return b
+}
+
+func act(what, arg string) sdk.Request {
+	return sdk.Request{Fields: map[string]string{"act": what, "arg": arg}, Now: now}
+}
+
+var login = sdk.Flow{ID: "flow-1", Kind: sdk.FlowLogin, Form: "act"}
+
+// begin lets the guest do something and returns the subject that it answers with.
+func (b *bed) begin(provider, what, arg string) (string, []Write, error) {
+	a, err := b.Begin(context.Background(), provider, login, act(what, arg))
+	if err != nil {
+		return "", nil, err
+	}
+	if a.Step.Done == nil {
+		return "", a.Writes, fmt.Errorf("step is %q", a.Step.Kind())
+	}
+	return a.Step.Done.Identity.Subject, a.Writes, nil
+}
+
+// faults returns the value of the fault counter.
+func (b *bed) faults(t *testing.T, provider string, kind Kind) float64 {
+	t.Helper()
+	families, err := b.registry.Gather()
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, f := range families {
+		if f.GetName() != "materi_plugin_faults_total" {
+			continue
+		}
+		for _, m := range f.GetMetric() {
+			labels := make(map[string]string)
+			for _, l := range m.GetLabel() {
+				labels[l.GetName()] = l.GetValue()
+			}
+			if labels["provider"] == provider && labels["kind"] == string(kind) {
+				return m.GetCounter().GetValue()
+			}
+		}
+	}
+	return 0
+}
