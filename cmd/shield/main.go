@@ -1,0 +1,110 @@
+// Shield is an identity gateway: see README.md. This program is a thin shell around the
+// packages of the module.
+package main
+
+import (
+	"context"
+	"errors"
+	"flag"
+	"fmt"
+	"io"
+	"os"
+	"os/signal"
+	"slices"
+	"syscall"
+)
+
+// version is set at build time.
+var version = "dev"
+
+// Exit codes: 0 for success, 1 for failure, 2 for a command line that is not understood.
+const (
+	failure = 1
+	usage   = 2
+)
+
+// command is one thing that the program does.
+type command struct {
+	name  string // one or two words
+	args  string
+	about string
+	run   func(ctx context.Context, c *call) error
+}
+
+// call is one use of a command.
+type call struct {
+	args           []string
+	env            func(string) (string, bool)
+	stdout, stderr io.Writer
+}
+
+var errUsage = errors.New("usage")
+
+func commands() []command {
+	return []command{
+		{"serve", "-config FILE", "run the gateway until SIGTERM or SIGINT", serve},
+		{"config check", "FILE", "find every fault of a configuration", configCheck},
+		{"config schema", "", "print the JSON Schema of the configuration", configSchema},
+		{"migrate up", "-config FILE", "bring the database's schema up to date", migrateUp},
+		{"migrate status", "-config FILE", "list migrations; exit 1 if some are pending", migrateStatus},
+		{"keys list", "-config FILE", "list the signing keys", keysList},
+		{"keys rotate", "-config FILE", "make a new signing key and let it take over", keysRotate},
+		{"version", "", "print the version", printVersion},
+	}
+}
+
+func main() {
+	ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGTERM, syscall.SIGINT)
+	defer stop()
+	os.Exit(run(ctx, os.Args[1:], os.LookupEnv, os.Stdout, os.Stderr))
+}
+
+func run(ctx context.Context, args []string, env func(string) (string, bool), stdout, stderr io.Writer) int {
+	c, rest, ok := find(args)
+	if !ok {
+		help(stderr)
+		return usage
+	}
+	err := c.run(ctx, &call{rest, env, stdout, stderr})
+	switch {
+	case err == nil:
+		return 0
+	case errors.Is(err, flag.ErrHelp), errors.Is(err, errUsage):
+		fmt.Fprintf(stderr, "usage: shield %s %s\n", c.name, c.args)
+		return usage
+	}
+	fmt.Fprintln(stderr, "shield:", err)
+	return failure
+}
+
+// find takes the command of one or two words off the arguments.
+func find(args []string) (command, []string, bool) {
+	all := commands()
+	for _, words := range []int{2, 1} {
+		if len(args) < words {
+			continue
+		}
+		name := args[0]
+		if words == 2 {
+			name += " " + args[1]
+		}
+		i := slices.IndexFunc(all, func(c command) bool { return c.name == name })
+		if i >= 0 {
+			return all[i], args[words:], true
+		}
+	}
+	return command{}, nil, false
+}
+
+func help(w io.Writer) {
+	fmt.Fprintln(w, "usage: shield COMMAND")
+	fmt.Fprintln(w)
+	for _, c := range commands() {
+		fmt.Fprintf(w, "  %-28s %s\n", c.name+" "+c.args, c.about)
+	}
+}
+
+func printVersion(_ context.Context, c *call) error {
+	_, err := fmt.Fprintln(c.stdout, "shield", version)
+	return err
+}

@@ -1,0 +1,209 @@
+// Package admin answers the questions of operators' machines: is the process alive, may it
+// have traffic, and what do its metrics say. It asks the other packages and owns nothing.
+package admin
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+	"github.com/prometheus/client_golang/prometheus/promhttp"
+	"github.com/valyala/fasthttp"
+	"github.com/valyala/fasthttp/fasthttpadaptor"
+
+	"github.com/materi/shield/gateway/edge"
+)
+
+// Bounds of a readiness probe: API.md promises an answer within a second, and many probes
+// at once must not become a load on what they ask.
+const (
+	checkTimeout = 800 * time.Millisecond
+	checkReuse   = 500 * time.Millisecond
+)
+
+// Verdict is how one check went.
+type Verdict string
+
+// The verdicts.
+const (
+	OK       Verdict = "ok"
+	Failed   Verdict = "error"
+	Pending  Verdict = "pending"
+	Disabled Verdict = "disabled"
+)
+
+// ErrPending is returned by a check whose subject is not ready yet but on its way.
+var ErrPending = errors.New("pending")
+
+// Check asks about one dependency. Ask is nil for what the configuration does not use. It
+// must respect ctx; one that does not is answered for with an error in time all the same.
+type Check struct {
+	Name string
+	// Public says what is wrong in words that may be shown to anybody.
+	Public string
+	Ask    func(ctx context.Context) error
+}
+
+// Options are the needs of [New].
+type Options struct {
+	Version  string
+	Checks   []Check
+	Metrics  bool
+	Gatherer prometheus.Gatherer
+	Log      *slog.Logger
+	Now      func() time.Time
+}
+
+// Admin serves the probes and the metrics. It is safe for concurrent use.
+type Admin struct {
+	version  string
+	checks   []*check
+	metrics  fasthttp.RequestHandler // nil: off
+	log      *slog.Logger
+	now      func() time.Time
+	draining atomic.Bool
+}
+
+// New returns the endpoints.
+func New(o Options) (*Admin, error) {
+	if o.Gatherer == nil || o.Log == nil || o.Now == nil {
+		return nil, errors.New("admin: an option is missing")
+	}
+	a := &Admin{version: o.Version, log: o.Log, now: o.Now}
+	for _, c := range o.Checks {
+		a.checks = append(a.checks, &check{Check: c, now: o.Now})
+	}
+	if o.Metrics {
+		a.metrics = fasthttpadaptor.NewFastHTTPHandler(promhttp.HandlerFor(o.Gatherer, promhttp.HandlerOpts{}))
+	}
+	return a, nil
+}
+
+// Drain makes readiness say no from now on.
+func (a *Admin) Drain() { a.draining.Store(true) }
+
+// Health says that the process is alive. It asks nobody.
+func (a *Admin) Health(ctx *fasthttp.RequestCtx) error {
+	return edge.WriteJSON(ctx, fasthttp.StatusOK, struct {
+		Status    string `json:"status"`
+		Version   string `json:"version"`
+		Timestamp string `json:"timestamp"`
+	}{"healthy", a.version, a.now().UTC().Format(time.RFC3339)})
+}
+
+type readiness struct {
+	Status string             `json:"status"`
+	Checks map[string]Verdict `json:"checks"`
+	Errors []string           `json:"errors,omitempty"`
+}
+
+// Ready says whether the process should have traffic.
+func (a *Admin) Ready(ctx *fasthttp.RequestCtx) error {
+	answer := readiness{Status: "ready", Checks: make(map[string]Verdict, len(a.checks))}
+	verdicts := make([]Verdict, len(a.checks))
+	var wg sync.WaitGroup
+	for i, c := range a.checks {
+		wg.Go(func() { verdicts[i] = a.ask(c) })
+	}
+	wg.Wait()
+	for i, c := range a.checks {
+		answer.Checks[c.Name] = verdicts[i]
+		if verdicts[i] == Failed || verdicts[i] == Pending {
+			answer.Errors = append(answer.Errors, c.Public)
+		}
+	}
+	if a.draining.Load() {
+		answer.Errors = append(answer.Errors, "The gateway is shutting down")
+	}
+	if len(answer.Errors) > 0 {
+		answer.Status = "not_ready"
+		return edge.WriteJSON(ctx, fasthttp.StatusServiceUnavailable, answer)
+	}
+	return edge.WriteJSON(ctx, fasthttp.StatusOK, answer)
+}
+
+// Metrics writes the metrics in the Prometheus text format, or answers 404 where they are
+// switched off.
+func (a *Admin) Metrics(ctx *fasthttp.RequestCtx) error {
+	if a.metrics == nil {
+		return edge.NotFound(edge.CodeNotFound, "There is nothing here.", nil)
+	}
+	a.metrics(ctx)
+	return nil
+}
+
+func (a *Admin) ask(c *check) Verdict {
+	if c.Ask == nil {
+		return Disabled
+	}
+	verdict, changed, err := c.verdict()
+	if changed && err != nil {
+		a.log.Warn("readiness check failed", "check", c.Name, "error", err.Error())
+	}
+	return verdict
+}
+
+// check is a Check with its last answer.
+type check struct {
+	Check
+	now func() time.Time
+
+	mu      sync.Mutex
+	at      time.Time
+	last    error
+	asked   bool
+	running chan struct{} // closed when the running question is answered
+}
+
+// verdict asks, or takes the answer of a moment ago. A question that outlives its time is
+// left running, alone: while it runs no other is asked.
+func (c *check) verdict() (v Verdict, changed bool, err error) {
+	c.mu.Lock()
+	if c.asked && c.running == nil && c.now().Sub(c.at) < checkReuse {
+		defer c.mu.Unlock()
+		return verdictOf(c.last), false, c.last
+	}
+	if c.running == nil {
+		c.running = make(chan struct{})
+		go c.question(c.running)
+	}
+	running, before, asked := c.running, c.last, c.asked
+	c.mu.Unlock()
+
+	timer := time.NewTimer(checkTimeout + 50*time.Millisecond)
+	defer timer.Stop()
+	select {
+	case <-running:
+		c.mu.Lock()
+		err = c.last
+		c.mu.Unlock()
+	case <-timer.C:
+		err = fmt.Errorf("no answer within %s", checkTimeout)
+	}
+	return verdictOf(err), !asked || verdictOf(before) != verdictOf(err), err
+}
+
+func (c *check) question(done chan struct{}) {
+	ctx, cancel := context.WithTimeout(context.Background(), checkTimeout)
+	defer cancel()
+	err := c.Ask(ctx)
+	c.mu.Lock()
+	c.last, c.at, c.asked, c.running = err, c.now(), true, nil
+	c.mu.Unlock()
+	close(done)
+}
+
+func verdictOf(err error) Verdict {
+	switch {
+	case err == nil:
+		return OK
+	case errors.Is(err, ErrPending):
+		return Pending
+	}
+	return Failed
+}

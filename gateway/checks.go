@@ -1,0 +1,63 @@
+package gateway
+
+import (
+	"context"
+	"errors"
+	"fmt"
+
+	"github.com/materi/shield/gateway/admin"
+	"github.com/materi/shield/gateway/plugin"
+)
+
+// checks are what readiness asks, in the order in which it tells.
+func (g *Gateway) checks() []admin.Check {
+	checks := []admin.Check{
+		{Name: "database", Public: "Database connection failed", Ask: g.store.Ping},
+		{Name: "redis", Public: "Redis connection failed"},
+		{Name: "migrations", Public: "Pending migrations", Ask: g.checkMigrations},
+		{Name: "plugins", Public: "A plugin is not loaded"},
+		{Name: "keys", Public: "No usable signing key", Ask: func(context.Context) error { return g.keys.Check() }},
+	}
+	if g.redis != nil {
+		checks[1].Ask = func(ctx context.Context) error { return g.redis.Ping(ctx).Err() }
+	}
+	if len(g.cfg.Providers) > 0 {
+		checks[3].Ask = g.checkPlugins
+	}
+	return checks
+}
+
+func (g *Gateway) checkMigrations(ctx context.Context) error {
+	pending, err := g.store.Pending(ctx)
+	if err != nil {
+		return err
+	}
+	if len(pending) > 0 {
+		return fmt.Errorf("%d migrations: %w", len(pending), admin.ErrPending)
+	}
+	return nil
+}
+
+// checkPlugins is pending while providers are being loaded, and an error once one failed.
+func (g *Gateway) checkPlugins(context.Context) error {
+	var failed []error
+	for _, err := range g.plugins.Ready() {
+		switch {
+		case errors.Is(err, plugin.ErrPending):
+			return admin.ErrPending
+		case err != nil:
+			failed = append(failed, err)
+		}
+	}
+	return errors.Join(failed...)
+}
+
+// loading reports whether a provider cannot be asked yet.
+func (g *Gateway) loading() bool {
+	for _, err := range g.plugins.Ready() {
+		if err != nil {
+			return true
+		}
+	}
+	return false
+}

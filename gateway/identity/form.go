@@ -1,0 +1,84 @@
+package identity
+
+import (
+	"fmt"
+	"unicode/utf8"
+
+	"github.com/valyala/fasthttp"
+
+	"github.com/materi/shield/gateway/edge"
+	"github.com/materi/shield/sdk"
+)
+
+// maxField is the longest value of a form field in bytes.
+const maxField = 4096
+
+// form is a provider's form for a purpose.
+type form struct {
+	provider string
+	sdk.Form
+}
+
+// formFor finds the first configured provider that has a form. While providers are being
+// loaded it cannot be known, so the client is asked to come back.
+func (a *API) formFor(kind sdk.FlowKind, name string) (form, error) {
+	for _, p := range a.Providers() {
+		for _, f := range p.Manifest.Forms {
+			if f.Flow == kind && f.Name == name {
+				return form{p.Name, f}, nil
+			}
+		}
+	}
+	if a.Loading() {
+		return form{}, edge.Unavailable("The identity provider is not available now.", loadingRetry, nil)
+	}
+	return form{}, edge.NotFound(edge.CodeNotFound, "This way to sign in is not enabled here.", nil)
+}
+
+// readForm takes the fields of a form from a JSON body: those that the form has, as text.
+// Anything else in the body is ignored; a required field that is missing or empty is a 400
+// that names it.
+func (a *API) readForm(ctx *fasthttp.RequestCtx, fields []sdk.Field) (map[string]string, error) {
+	var body map[string]any
+	if err := edge.ReadJSON(ctx, a.BodyBytes, &body); err != nil {
+		return nil, err
+	}
+	values := make(map[string]string, len(fields))
+	var missing, wrong []sdk.FieldError
+	for _, f := range fields {
+		value, fault := fieldValue(body, f)
+		switch {
+		case fault == nil:
+			values[f.Name] = value
+		case fault.Code == sdk.CodeMissingField:
+			missing = append(missing, *fault)
+		default:
+			wrong = append(wrong, *fault)
+		}
+	}
+	if len(missing) > 0 {
+		return nil, coded(sdk.CodeMissingField, missing, nil)
+	}
+	if len(wrong) > 0 {
+		return nil, coded(sdk.CodeValidation, wrong, nil)
+	}
+	return values, nil
+}
+
+func fieldValue(body map[string]any, f sdk.Field) (string, *sdk.FieldError) {
+	raw, present := body[f.Name]
+	if !present || raw == nil || raw == "" {
+		if f.Required {
+			return "", &sdk.FieldError{Field: f.Name, Code: sdk.CodeMissingField, Message: "This field is required."}
+		}
+		return "", nil
+	}
+	text, ok := raw.(string)
+	if !ok {
+		return "", &sdk.FieldError{Field: f.Name, Code: sdk.CodeValidation, Message: "This field is text."}
+	}
+	if len(text) > maxField || !utf8.ValidString(text) {
+		return "", &sdk.FieldError{Field: f.Name, Code: sdk.CodeValidation, Message: fmt.Sprintf("This field is text of at most %d bytes.", maxField)}
+	}
+	return text, nil
+}

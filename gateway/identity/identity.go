@@ -1,0 +1,179 @@
+// Package identity is the HTTP face of the gateway's own endpoints: /auth, /api/users and
+// /.well-known. It reads requests, calls the packages that decide (login, session, token)
+// and words their answers. It decides nothing itself.
+package identity
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net/url"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+	"github.com/valyala/fasthttp"
+
+	"github.com/materi/shield/config"
+	"github.com/materi/shield/gateway/account"
+	"github.com/materi/shield/gateway/edge"
+	"github.com/materi/shield/gateway/login"
+	"github.com/materi/shield/gateway/plugin"
+	"github.com/materi/shield/gateway/ratelimit"
+	"github.com/materi/shield/gateway/session"
+	"github.com/materi/shield/gateway/token"
+	"github.com/materi/shield/sdk"
+)
+
+// flows is what identity needs of package login.
+type flows interface {
+	Begin(ctx context.Context, a login.Attempt) (login.Outcome, error)
+	Continue(ctx context.Context, token string, purposes []sdk.FlowKind, a login.Attempt) (login.Outcome, error)
+}
+
+// sessions is what identity needs of package session.
+type sessions interface {
+	RefreshIf(ctx context.Context, raw string, admit func(sessionID string) error) (session.Session, string, error)
+	RevokeToken(ctx context.Context, raw, reason string) error
+	Revoke(ctx context.Context, userID, sessionID, reason string) error
+	RevokeAll(ctx context.Context, userID, except, reason string) ([]string, error)
+	List(ctx context.Context, userID string) ([]session.Session, error)
+}
+
+// users is what identity needs of the store.
+type users interface {
+	User(ctx context.Context, id string) (account.User, error)
+}
+
+// issuer signs access tokens.
+type issuer interface {
+	Issue(ctx context.Context, c token.Claims) (string, time.Time, error)
+}
+
+// limiter counts attempts under a named limit.
+type limiter interface {
+	// Check takes one from the budget of parts, and returns the 429 when there is none.
+	Check(ctx *fasthttp.RequestCtx, name string, parts ...string) error
+}
+
+// Options are the needs of [New]. All fields but Log are required.
+type Options struct {
+	Flows     flows
+	Sessions  sessions
+	Users     users
+	Issuer    issuer
+	JWKS      func() []byte
+	Providers func() []plugin.Info
+	Loading   func() bool // whether a provider is still missing from Providers
+	Limiter   limiter
+	// Unavailable reports whether an error means that the store cannot be reached.
+	Unavailable func(error) bool
+	PublicURL   string
+	Token       config.Token
+	Session     config.Session
+	Login       config.Login
+	BodyBytes   int64
+	Now         func() time.Time
+	Registerer  prometheus.Registerer
+}
+
+// API serves the endpoints. It is safe for concurrent use.
+type API struct {
+	Options
+	secure bool // clients reach the gateway by https
+	tokens *prometheus.CounterVec
+}
+
+// callTimeout bounds the work behind one request of the gateway's own endpoints.
+const callTimeout = 20 * time.Second
+
+// New returns the endpoints.
+func New(o Options) (*API, error) {
+	if o.Flows == nil || o.Sessions == nil || o.Users == nil || o.Issuer == nil || o.JWKS == nil || o.Providers == nil || o.Loading == nil ||
+		o.Limiter == nil || o.Unavailable == nil || o.Now == nil || o.Registerer == nil || o.BodyBytes <= 0 {
+		return nil, errors.New("identity: an option is missing")
+	}
+	public, err := url.Parse(o.PublicURL)
+	if err != nil {
+		return nil, fmt.Errorf("identity: public URL: %w", err)
+	}
+	counter, err := tokenCounter(o.Registerer)
+	if err != nil {
+		return nil, err
+	}
+	return &API{Options: o, secure: public.Scheme == "https", tokens: counter}, nil
+}
+
+// tokenCounter returns the counter that this package shares with package session.
+func tokenCounter(reg prometheus.Registerer) (*prometheus.CounterVec, error) {
+	counter := prometheus.NewCounterVec(prometheus.CounterOpts{
+		Name: "materi_token_operations_total",
+		Help: "Operations on tokens, by operation and status.", // as package session says
+	}, []string{"operation", "status"})
+	err := reg.Register(counter)
+	if already, ok := errors.AsType[prometheus.AlreadyRegisteredError](err); ok {
+		shared, ok := already.ExistingCollector.(*prometheus.CounterVec)
+		if !ok {
+			return nil, fmt.Errorf("identity metrics: materi_token_operations_total is a %T", already.ExistingCollector)
+		}
+		return shared, nil
+	}
+	if err != nil {
+		return nil, fmt.Errorf("identity metrics: %w", err)
+	}
+	return counter, nil
+}
+
+// Endpoint is one call of the API.
+type Endpoint struct {
+	Name    string // for logs and metrics
+	Method  string
+	Pattern string // as in route.Entry; every one also answers under /v1
+	Auth    bool   // needs a valid access token of this gateway
+	Serve   func(ctx *fasthttp.RequestCtx, params Params) error
+}
+
+// Params are the open segments of a pattern.
+type Params func(name string) string
+
+// Endpoints lists the API in the order of its documentation.
+func (a *API) Endpoints() []Endpoint {
+	return []Endpoint{
+		{"auth.register", "POST", "/auth/register", false, a.register},
+		{"auth.verify", "GET", "/auth/verify/{token}", false, a.verify},
+		{"auth.verify.resend", "POST", "/auth/verify/resend", false, a.resend},
+		{"auth.login", "POST", "/auth/login", false, a.login},
+		{"auth.password-reset", "POST", "/auth/password-reset", false, a.resetPassword},
+		{"auth.password-reset.confirm", "POST", "/auth/password-reset/confirm", false, a.confirmReset},
+		{"auth.magic-link", "POST", "/auth/magic-link", false, a.magicLink},
+		{"auth.magic-link.follow", "GET", "/auth/magic-link/{token}", false, a.followMagicLink},
+		{"auth.refresh", "POST", "/auth/refresh", false, a.refresh},
+		{"auth.revoke", "POST", "/auth/revoke", false, a.revoke},
+		{"auth.revoke-all", "POST", "/auth/revoke-all", true, a.revokeAll},
+		{"auth.logout", "POST", "/auth/logout", true, a.logout},
+		{"auth.sessions", "GET", "/auth/sessions", true, a.listSessions},
+		{"auth.sessions.revoke", "DELETE", "/auth/sessions/{id}", true, a.revokeSession},
+		{"auth.providers", "GET", "/auth/providers", false, a.providers},
+		{"users.get", "GET", "/api/users/{id}", true, a.getUser},
+		{"users.password", "POST", "/api/users/{id}/password", true, a.changePassword},
+		{"well-known.jwks", "GET", "/.well-known/jwks.json", false, a.jwks},
+		{"well-known.openid-configuration", "GET", "/.well-known/openid-configuration", false, a.metadata},
+		{"well-known.oauth-authorization-server", "GET", "/.well-known/oauth-authorization-server", false, a.metadata},
+	}
+}
+
+// deadline returns the context of one call. The request's own ends with the connection
+// only, and must not be used below the HTTP stages.
+func deadline() (context.Context, context.CancelFunc) {
+	return context.WithTimeout(context.Background(), callTimeout)
+}
+
+// address is the client's address as limits count it.
+func address(ctx *fasthttp.RequestCtx) string { return ratelimit.IPKey(edge.ClientIP(ctx)) }
+
+func client(ctx *fasthttp.RequestCtx) login.Client {
+	return login.Client{
+		IP:        edge.ClientIP(ctx).String(),
+		UserAgent: string(ctx.UserAgent()),
+		Locale:    string(ctx.Request.Header.Peek(fasthttp.HeaderAcceptLanguage)),
+	}
+}

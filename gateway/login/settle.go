@@ -1,0 +1,294 @@
+package login
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"strings"
+	"time"
+
+	"github.com/materi/shield/gateway/account"
+	"github.com/materi/shield/gateway/mail"
+	"github.com/materi/shield/gateway/plugin"
+	"github.com/materi/shield/gateway/session"
+	"github.com/materi/shield/sdk"
+)
+
+// settle turns a provider's answer into one commit. came is the flow that was continued,
+// or zero.
+func (l *Login) settle(ctx context.Context, a Attempt, flow sdk.Flow, came Flow, answer plugin.Answer) (Outcome, error) {
+	c := Commit{Now: l.now(), SpendFlow: came.ID, Writes: answer.Writes}
+	switch step := answer.Step; {
+	case step.Denied != nil:
+		return Outcome{}, &Denied{Code: step.Denied.Code, Fields: step.Denied.Fields}
+	case step.Mail != nil:
+		return l.mailed(ctx, c, a, flow, *step.Mail, step.Save)
+	case step.Done != nil && a.Kind == sdk.FlowLogin:
+		return l.loggedIn(ctx, c, a, step.Done.Identity)
+	case step.Done != nil:
+		return l.verified(ctx, c, a, step.Done.Identity)
+	case step.Changed != nil:
+		return l.changed(ctx, c, a, step.Changed.Subject)
+	}
+	return Outcome{}, fmt.Errorf("provider %s, %s: %w", a.Provider, a.Kind, ErrUnsupported)
+}
+
+// mailed queues a mail, with a one-time link that continues the flow where the template
+// has one, and for a registration makes the user that the address will belong to.
+func (l *Login) mailed(ctx context.Context, c Commit, a Attempt, flow sdk.Flow, m sdk.Mail, save []byte) (Outcome, error) {
+	out := Outcome{Mailed: true}
+	var userID string
+	switch {
+	case m.Identity != nil:
+		user, known, err := l.enrol(ctx, &c, a, *m.Identity)
+		if err != nil {
+			return Outcome{}, err
+		}
+		if known {
+			// The address is somebody's already, by another way to log in: what the provider
+			// staged for the new credentials must not be kept.
+			return l.alreadyKnown(ctx, a, m.To)
+		}
+		out.User, userID = &user, user.ID
+	case m.Template == mail.TemplateAccountExists:
+		return l.alreadyKnown(ctx, a, m.To)
+	default:
+		user, err := l.store.UserByEmail(ctx, account.CanonicalEmail(m.To))
+		if err != nil && !errors.Is(err, account.ErrNotFound) {
+			return Outcome{}, err
+		}
+		if user.Status == account.Suspended {
+			return Outcome{}, &Denied{Code: CodeSuspended}
+		}
+		userID = user.ID
+	}
+	link, ttl, ok := l.linkOf(m.Template)
+	if !ok {
+		return Outcome{}, fmt.Errorf("provider %s: mail template %q: %w", a.Provider, m.Template, ErrUnsupported)
+	}
+	token, hash := newToken()
+	c.NewFlow = &Flow{
+		ID:        flow.ID,
+		Hash:      hash,
+		Provider:  a.Provider,
+		Kind:      a.Kind,
+		Form:      a.Form,
+		UserID:    userID,
+		Sealed:    l.saves.Seal(save, flow.ID),
+		CreatedAt: c.Now,
+		ExpiresAt: c.Now.Add(ttl),
+	}
+	msg := mail.Message{To: m.To, Template: m.Template, Vars: m.Vars, Link: link(token), Expires: c.NewFlow.ExpiresAt}
+	if err := l.commitMail(ctx, c, msg); err != nil {
+		return Outcome{}, err
+	}
+	return out, nil
+}
+
+// enrol adds to a commit the user whom an unproven identity will belong to. known says
+// that the address is a verified user's already.
+func (l *Login) enrol(ctx context.Context, c *Commit, a Attempt, id sdk.Identity) (user account.User, known bool, err error) {
+	issuer := issuerOf(a.Provider, id.Issuer)
+	user, _, err = l.store.UserByIdentity(ctx, a.Provider, issuer, id.Subject)
+	if err == nil {
+		// A further registration of an address that was never verified changes nothing of the
+		// user: whose registration it was is known when a link is followed.
+		return user, user.Status != account.Pending, nil
+	}
+	if !errors.Is(err, account.ErrNotFound) {
+		return account.User{}, false, err
+	}
+	user, err = l.store.UserByEmail(ctx, account.CanonicalEmail(id.Email))
+	if err == nil {
+		return user, true, nil
+	}
+	if !errors.Is(err, account.ErrNotFound) {
+		return account.User{}, false, err
+	}
+	id.EmailVerified = false // whatever the provider says: the link has not been followed
+	user, linked, err := account.New(a.Provider, issuer, id, c.Now)
+	if err != nil {
+		return account.User{}, false, &Denied{Code: sdk.CodeInvalidEmail}
+	}
+	c.NewUser, c.NewIdentity = &user, &linked
+	return user, false, nil
+}
+
+// alreadyKnown answers a registration of an address that is somebody's: with 409 where
+// the operator chose so, else with a mail to the owner and the answer of any other.
+func (l *Login) alreadyKnown(ctx context.Context, a Attempt, to string) (Outcome, error) {
+	if a.Kind == sdk.FlowRegister && !l.tellsOfAddress(a) {
+		return Outcome{}, &Denied{Code: sdk.CodeEmailExists}
+	}
+	c := Commit{Now: l.now()}
+	if err := l.commitMail(ctx, c, mail.Message{To: to, Template: mail.TemplateAccountExists}); err != nil {
+		return Outcome{}, err
+	}
+	return Outcome{Mailed: true}, nil
+}
+
+// loggedIn opens a session for the user behind a proven identity.
+func (l *Login) loggedIn(ctx context.Context, c Commit, a Attempt, id sdk.Identity) (Outcome, error) {
+	user, err := l.prove(ctx, &c, a, id)
+	if err != nil {
+		return Outcome{}, err
+	}
+	sess, refresh, err := l.sessions.Start(user.ID, session.Login{
+		Method: l.providers.Kind(a.Provider), AMR: id.AMR, IP: a.Client.IP, UserAgent: a.Client.UserAgent,
+	})
+	if err != nil {
+		return Outcome{}, err
+	}
+	c.NewSession = &sess
+	if err := l.commit(ctx, c); err != nil {
+		return Outcome{}, err
+	}
+	return Outcome{LoggedIn: &LoggedIn{User: user, Session: sess, Refresh: refresh}}, nil
+}
+
+// verified ends a registration: the address is proven and the user may log in.
+func (l *Login) verified(ctx context.Context, c Commit, a Attempt, id sdk.Identity) (Outcome, error) {
+	if a.Kind != sdk.FlowRegister && a.Kind != sdk.FlowVerify {
+		return Outcome{}, fmt.Errorf("provider %s, done in %s: %w", a.Provider, a.Kind, ErrUnsupported)
+	}
+	user, err := l.prove(ctx, &c, a, id)
+	if err != nil {
+		return Outcome{}, err
+	}
+	if err := l.commit(ctx, c); err != nil {
+		return Outcome{}, err
+	}
+	return Outcome{Verified: true, User: &user}, nil
+}
+
+// prove finds or makes the user of a proven identity and applies the account rules, the
+// same after every kind of login.
+func (l *Login) prove(ctx context.Context, c *Commit, a Attempt, id sdk.Identity) (account.User, error) {
+	issuer := issuerOf(a.Provider, id.Issuer)
+	user, linked, err := l.store.UserByIdentity(ctx, a.Provider, issuer, id.Subject)
+	if errors.Is(err, account.ErrNotFound) {
+		return l.firstLogin(ctx, c, a, issuer, id)
+	}
+	if err != nil {
+		return account.User{}, err
+	}
+	c.TouchIdentity = linked.ID
+	switch user.Status {
+	case account.Active:
+		// The commit holds the user to this: a suspension in the meantime wins.
+		c.UpdateUser = &UserUpdate{ID: user.ID, Expect: account.Active, Status: account.Active, Verified: user.Verified}
+		return user, nil
+	case account.Pending:
+		if !account.Verifies(id, user) {
+			return account.User{}, &Denied{Code: sdk.CodeEmailNotVerified}
+		}
+		user.Status, user.Verified = account.Active, true
+		if name := account.CleanName(id.Name); name != "" {
+			user.Name = name // of the registration whose link was followed
+		}
+		c.UpdateUser = &UserUpdate{ID: user.ID, Expect: account.Pending, Status: account.Active, Verified: true, Name: user.Name}
+		return user, nil
+	case account.Suspended:
+		return account.User{}, &Denied{Code: CodeSuspended}
+	}
+	return account.User{}, &Denied{Code: sdk.CodeInvalidCredentials}
+}
+
+// firstLogin makes the user of an identity that nobody had. An address that belongs to
+// somebody is never joined on the provider's word alone.
+func (l *Login) firstLogin(ctx context.Context, c *Commit, a Attempt, issuer string, id sdk.Identity) (account.User, error) {
+	if !id.EmailVerified {
+		return account.User{}, &Denied{Code: sdk.CodeEmailNotVerified}
+	}
+	_, err := l.store.UserByEmail(ctx, account.CanonicalEmail(id.Email))
+	if err == nil {
+		return account.User{}, &Denied{Code: sdk.CodeEmailExists}
+	}
+	if !errors.Is(err, account.ErrNotFound) {
+		return account.User{}, err
+	}
+	user, linked, err := account.New(a.Provider, issuer, id, c.Now)
+	if err != nil {
+		return account.User{}, fmt.Errorf("provider %s: %w", a.Provider, err)
+	}
+	c.NewUser, c.NewIdentity = &user, &linked
+	return user, nil
+}
+
+// changed ends the sessions of the user whose credentials changed and tells the owner.
+func (l *Login) changed(ctx context.Context, c Commit, a Attempt, subject string) (Outcome, error) {
+	user, linked, err := l.store.UserByIdentity(ctx, a.Provider, issuerOf(a.Provider, ""), subject)
+	if err != nil {
+		return Outcome{}, fmt.Errorf("provider %s changed an unknown subject: %w", a.Provider, err)
+	}
+	revoke := &RevokeSessions{UserID: user.ID, Reason: "credentials changed", TokensDead: l.sessions.TokensDead(c.Now)}
+	switch {
+	case a.Kind == sdk.FlowChange && a.Caller != nil:
+		if a.Caller.UserID != user.ID {
+			return Outcome{}, fmt.Errorf("provider %s changed another subject than asked: %w", a.Provider, ErrUnsupported)
+		}
+		revoke.Except = a.Caller.SessionID
+	case a.Kind != sdk.FlowRecover:
+		return Outcome{}, fmt.Errorf("provider %s, changed in %s: %w", a.Provider, a.Kind, ErrUnsupported)
+	}
+	update := UserUpdate{ID: user.ID, Expect: user.Status, Status: user.Status, Verified: user.Verified}
+	if user.Status == account.Pending && a.Kind == sdk.FlowRecover {
+		update.Status, update.Verified = account.Active, true // the link proved the address
+	}
+	c.UpdateUser, c.RevokeSessions, c.TouchIdentity = &update, revoke, linked.ID
+	c.EndFlows = &EndFlows{UserID: user.ID, Kind: sdk.FlowRecover}
+	if err := l.commitMail(ctx, c, mail.Message{To: user.Email, Template: mail.TemplatePasswordChanged}); err != nil {
+		return Outcome{}, err
+	}
+	return Outcome{Changed: true}, nil
+}
+
+func (l *Login) commitMail(ctx context.Context, c Commit, m mail.Message) error {
+	queued, err := l.outbox.Seal(m)
+	if err != nil {
+		return fmt.Errorf("seal mail: %w", err)
+	}
+	c.Mail = &queued
+	if err := l.commit(ctx, c); err != nil {
+		return err
+	}
+	l.outbox.Wake()
+	return nil
+}
+
+func (l *Login) commit(ctx context.Context, c Commit) error {
+	revoked, err := l.store.Commit(ctx, c)
+	if err != nil {
+		return err
+	}
+	l.sessions.Ended(c.Now, revoked...)
+	return nil
+}
+
+// linkOf returns how the link of a mail template is made and how long it is valid.
+func (l *Login) linkOf(template string) (link func(token string) string, ttl time.Duration, ok bool) {
+	switch template {
+	case mail.TemplateVerify:
+		return func(t string) string { return l.publicURL + "/auth/verify/" + t }, l.cfg.VerifyTTL, true
+	case mail.TemplateMagicLink:
+		return func(t string) string { return l.publicURL + "/auth/magic-link/" + t }, l.cfg.MagicTTL, true
+	case mail.TemplateReset:
+		return func(t string) string {
+			if l.cfg.ResetPage == "" {
+				return t
+			}
+			page, _, _ := strings.Cut(l.cfg.ResetPage, "#")
+			return page + "#token=" + t // a fragment is sent to no server and stands in no log
+		}, l.cfg.ResetTTL, true
+	}
+	return nil, 0, false
+}
+
+// issuerOf is the issuer under which an identity is kept: providers that have none are
+// their own.
+func issuerOf(provider, issuer string) string {
+	if issuer == "" {
+		return provider
+	}
+	return issuer
+}

@@ -1,0 +1,176 @@
+package gateway
+
+import (
+	"fmt"
+	"strings"
+
+	"github.com/valyala/fasthttp"
+
+	"github.com/materi/shield/config"
+	"github.com/materi/shield/gateway/access"
+	"github.com/materi/shield/gateway/edge"
+	"github.com/materi/shield/gateway/route"
+)
+
+// target is what a route leads to: its stages, composed once, and for a request that asks
+// before it sends a body, those that can decide without the body.
+type target struct {
+	serve edge.Handler
+	admit edge.Handler
+}
+
+type paramsKey struct{}
+
+// serve sends a request down its route.
+func serve(table *route.Table[target]) edge.Handler {
+	return func(ctx *fasthttp.RequestCtx) error {
+		m, err := edge.Match(ctx, table)
+		if err != nil {
+			return err
+		}
+		if len(m.Params) > 0 {
+			ctx.SetUserValue(paramsKey{}, &m)
+		}
+		return m.Value.serve(ctx)
+	}
+}
+
+// admit decides whether a client that waits for "100 Continue" may send its body.
+func admit(table *route.Table[target]) edge.Handler {
+	return func(ctx *fasthttp.RequestCtx) error {
+		m, err := edge.Match(ctx, table)
+		if err != nil {
+			return err
+		}
+		return m.Value.admit(ctx)
+	}
+}
+
+func param(ctx *fasthttp.RequestCtx) func(string) string {
+	m, ok := ctx.UserValue(paramsKey{}).(*route.Match[target])
+	if !ok {
+		return func(string) string { return "" }
+	}
+	return m.Param
+}
+
+// routes is the table of the public listener: the gateway's own endpoints and the
+// configured routes. Whatever would answer a request in two ways is an error.
+func (g *Gateway) routes() (*route.Table[target], error) {
+	var entries []route.Entry[target]
+	own, err := g.ownEndpoints()
+	if err != nil {
+		return nil, err
+	}
+	entries = append(entries, own...)
+	entries = append(entries, g.probeEntries(g.cfg.Admin.Listen == "")...)
+	for _, r := range g.cfg.Routes {
+		t, err := g.proxied(r)
+		if err != nil {
+			return nil, fmt.Errorf("route %s: %w", r.Name, err)
+		}
+		entries = append(entries, route.Entry[target]{
+			Name: r.Name, Host: r.Host, Path: r.Path, Prefix: r.Prefix, Methods: r.Methods, Value: t,
+		})
+	}
+	table, err := route.New(entries)
+	if err != nil {
+		return nil, fmt.Errorf("routes: %w", err)
+	}
+	return table, nil
+}
+
+// probes is the table of the private listener.
+func (g *Gateway) probes() (*route.Table[target], error) { return route.New(g.probeEntries(true)) }
+
+func pass(*fasthttp.RequestCtx) error { return nil }
+
+// guarded composes a guard with what stands behind it.
+func (g *Gateway) guarded(rule access.Rule, next edge.Handler) (target, error) {
+	serve, err := g.access.Guard(rule, next)
+	if err != nil {
+		return target{}, err
+	}
+	admit, err := g.access.Guard(rule, pass)
+	return target{serve, admit}, err
+}
+
+// proxied composes the stages of a configured route, in the order in which a request meets
+// them: limits that need not know who it is, then who, then limits by person, then upstream.
+func (g *Gateway) proxied(r config.Route) (target, error) {
+	forward, err := g.proxy.Handler(r, setIdentity)
+	if err != nil {
+		return target{}, err
+	}
+	after, err := g.limiter.After(r.RateLimits, forward)
+	if err != nil {
+		return target{}, err
+	}
+	t, err := g.guarded(access.Rule{Auth: access.Auth(r.Auth), Scopes: r.Scopes, Roles: r.Roles}, after)
+	if err != nil {
+		return target{}, err
+	}
+	t.serve, err = g.limiter.Before(r.RateLimits, t.serve)
+	return t, err
+}
+
+// setIdentity tells an upstream who is calling.
+func setIdentity(ctx *fasthttp.RequestCtx, set func(name, value string)) {
+	p, ok := access.PrincipalOf(ctx)
+	if !ok {
+		return
+	}
+	set("X-User-ID", p.Subject)
+	set("X-User-Email", p.Email)
+	set("X-User-Name", p.Name)
+	set("X-User-Roles", strings.Join(p.AllRoles(), ","))
+	set("X-Workspace-IDs", strings.Join(p.WorkspaceIDs, ","))
+	set("X-Session-ID", p.SessionID)
+	set("X-Auth-Method", p.Method)
+}
+
+// ownEndpoints are those of package identity, with and without the version prefix.
+func (g *Gateway) ownEndpoints() ([]route.Entry[target], error) {
+	var entries []route.Entry[target]
+	for _, e := range g.api.Endpoints() {
+		handler := func(ctx *fasthttp.RequestCtx) error { return e.Serve(ctx, param(ctx)) }
+		rule := access.Rule{Auth: access.Public}
+		if e.Auth {
+			rule = access.Rule{Auth: access.Required, Own: true}
+		}
+		t, err := g.guarded(rule, handler)
+		if err != nil {
+			return nil, fmt.Errorf("endpoint %s: %w", e.Name, err)
+		}
+		for _, prefix := range []string{"", "/v1"} {
+			entry := route.Entry[target]{Name: e.Name, Methods: []string{e.Method}, Value: t}
+			if strings.Contains(e.Pattern, "{") {
+				entry.Pattern = prefix + e.Pattern
+			} else {
+				entry.Path = prefix + e.Pattern
+			}
+			entries = append(entries, entry)
+		}
+	}
+	return entries, nil
+}
+
+// probePaths are answered whatever host a request names: a prober knows an address only.
+func probePaths() []string { return []string{"/health", "/health/", "/ready", "/ready/"} }
+
+func (g *Gateway) probeEntries(metrics bool) []route.Entry[target] {
+	var entries []route.Entry[target]
+	add := func(name, path string, handler edge.Handler) {
+		for _, p := range []string{path, path + "/"} {
+			entries = append(entries, route.Entry[target]{
+				Name: name, Path: p, Methods: []string{"GET"}, Value: target{handler, pass},
+			})
+		}
+	}
+	add("health", "/health", g.admin.Health)
+	add("ready", "/ready", g.admin.Ready)
+	if metrics {
+		add("metrics", "/metrics", g.admin.Metrics)
+	}
+	return entries
+}
