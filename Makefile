@@ -1,0 +1,62 @@
+# Everything that is done with this repository; `make help` lists it.
+SHELL := /bin/bash
+.DEFAULT_GOAL := help
+
+GOTESTSUM   := go run gotest.tools/gotestsum@v1.13.0
+STATICCHECK := go run honnef.co/go/tools/cmd/staticcheck@v0.8.2
+GOVULNCHECK := go run golang.org/x/vuln/cmd/govulncheck@v1.6.0
+VERSION     ?= $(shell git describe --tags --always --dirty 2>/dev/null || echo dev)
+FUZZTIME    ?= 30s
+TESTFLAGS   ?=
+
+.PHONY: help
+help: ## list the targets
+	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 12
+
+.PHONY: build
+build: plugins ## build the gateway into build/
+	CGO_ENABLED=0 go build -trimpath -ldflags "-s -w -X main.version=$(VERSION)" -o build/shield ./cmd/shield
+
+.PHONY: plugins
+plugins: ## build the plugins into build/plugins/
+	GOOS=wasip1 GOARCH=wasm go build -trimpath -ldflags "-s -w" -buildmode=c-shared -o build/plugins/email.wasm ./plugins/email/cmd
+
+.PHONY: run
+run: build ## start the quickstart on 127.0.0.1:8000
+	go build -trimpath -o build/upstream ./examples/quickstart/upstream
+	examples/quickstart/run.sh
+
+.PHONY: test
+test: ## every test, race detector on, against real Postgres and Redis
+	@mkdir -p build
+	deploy/test/servers.sh $(GOTESTSUM) --format pkgname-and-test-fails --jsonfile build/test.json -- -race -timeout 15m $(TESTFLAGS) ./...
+
+.PHONY: bench
+bench: ## benchmarks, as ratios in one run
+	deploy/test/servers.sh go test -run '^$$' -bench . -benchmem ./gateway/... ./plugins/... ./sdk/...
+
+.PHONY: fuzz
+fuzz: ## each fuzz target for FUZZTIME
+	@deploy/test/fuzz.sh $(FUZZTIME)
+
+.PHONY: lint
+lint: ## gofmt, go vet, staticcheck
+	@unformatted=$$(gofmt -l .); [ -z "$$unformatted" ] || { echo "not gofmt-ed:"; echo "$$unformatted"; exit 1; }
+	go vet ./...
+	GOOS=wasip1 GOARCH=wasm go vet ./sdk/... ./plugins/...
+	$(STATICCHECK) ./...
+
+.PHONY: vuln
+vuln: ## known vulnerabilities of what is called; VULNDB=file://... for a local database
+	$(GOVULNCHECK) $(if $(VULNDB),-db $(VULNDB)) ./...
+
+.PHONY: fmt
+fmt: ## gofmt everything
+	gofmt -w .
+
+.PHONY: check
+check: test lint ## what CI runs
+
+.PHONY: clean
+clean: ## remove what was built and the quickstart's data
+	rm -rf build data
