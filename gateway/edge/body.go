@@ -65,10 +65,10 @@ func (b *bodyReader) Read(p []byte) (int, error) {
 }
 
 // end tells a body that is complete from one that the client broke off: fasthttp's stream
-// of a declared length ends with io.EOF in both cases.
+// may end with io.EOF in both cases, also between two chunks.
 func (b *bodyReader) end() error {
 	declared := int64(b.ctx.Request.Header.ContentLength())
-	if declared >= 0 && b.read < declared {
+	if b.read < declared || declared < 0 && endedEarly(b.ctx.Conn()) {
 		return bodyError(io.ErrUnexpectedEOF)
 	}
 	return io.EOF

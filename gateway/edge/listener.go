@@ -3,6 +3,7 @@ package edge
 import (
 	"encoding/json"
 	"fmt"
+	"io"
 	"net"
 	"net/http"
 	"net/netip"
@@ -144,10 +145,12 @@ type conn struct {
 	conns *connections
 	key   netip.Prefix
 	line  lineWatch
+	ended bool // the client will send no more, and somebody wanted more
 }
 
 func (c *conn) Read(p []byte) (int, error) {
 	n, err := c.Conn.Read(p)
+	c.ended = c.ended || n == 0 && err == io.EOF
 	if c.line.watching {
 		c.line.see(p[:n])
 	}
@@ -201,6 +204,12 @@ func (w *lineWatch) see(p []byte) {
 		}
 		w.last = b
 	}
+}
+
+// endedEarly reports whether the client closed while more was expected of it.
+func endedEarly(nc net.Conn) bool {
+	c, ok := nc.(*conn)
+	return ok && c.ended
 }
 
 func bareRequestLine(nc net.Conn) bool {

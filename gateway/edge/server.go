@@ -44,8 +44,9 @@ type Server struct {
 	stopped atomic.Bool
 }
 
-// streamWindow is how much of a body fasthttp reads before it calls the handler.
-const streamWindow = 8 << 10
+// streamWindow is how much of a body fasthttp waits for before it calls the handler: as
+// little as it can, so that the checks do not wait for a body that they may refuse.
+const streamWindow = 1
 
 // New builds a server. It fails when the configuration holds an address, a host or a size
 // that cannot be used.

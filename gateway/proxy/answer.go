@@ -90,7 +90,9 @@ func (b *answerBody) Read(p []byte) (int, error) {
 		return n, nil
 	case err != io.EOF:
 		return n, fmt.Errorf("read answer: %w", brokenOff(err))
-	case b.declared >= 0 && b.read < b.declared:
+	case b.read < b.declared, b.declared == -1 && b.conn.ended:
+		// fasthttp takes the end of the connection for the end of the body, also between
+		// two chunks.
 		return n, fmt.Errorf("read answer: %w", io.ErrUnexpectedEOF)
 	}
 	b.complete = true

@@ -6,6 +6,7 @@ import (
 	"crypto/tls"
 	"errors"
 	"fmt"
+	"io"
 	"net"
 	"net/url"
 	"sync"
@@ -205,6 +206,8 @@ type conn struct {
 	timeout   time.Duration // for each read and write
 	headUntil time.Time     // while the head of an answer is awaited: for all reads together
 	idleSince time.Time
+	ending    bool // the upstream closed behind the last bytes
+	ended     bool // and more was expected of it
 }
 
 func (c *conn) Read(p []byte) (int, error) {
@@ -212,10 +215,24 @@ func (c *conn) Read(p []byte) (int, error) {
 	if until.IsZero() {
 		until = time.Now().Add(c.timeout)
 	}
+	if c.ending {
+		c.ended = true
+		return 0, io.EOF
+	}
 	if err := c.SetReadDeadline(until); err != nil {
 		return 0, err
 	}
-	return c.Conn.Read(p)
+	n, err := c.Conn.Read(p)
+	if err != io.EOF {
+		return n, err
+	}
+	// TLS may report the end together with the last bytes. It counts when it is met, not
+	// when it is known: an answer that is complete before it is complete.
+	c.ending, c.ended = true, n == 0
+	if n > 0 {
+		return n, nil
+	}
+	return 0, io.EOF
 }
 
 func (c *conn) Write(p []byte) (int, error) {
