@@ -21,7 +21,7 @@ func (g *Gateway) background() {
 	g.work.Go(func() { g.untilDone("load providers", g.plugins.Load) })
 	g.work.Go(func() {
 		// What reads the schema waits for it; all else does not.
-		if g.cfg.Database.Migrate && !g.untilDone("migrate the database", g.migrate) {
+		if !g.untilDone("use the database", g.schema) {
 			return
 		}
 		g.work.Go(func() { g.sessions.Run(g.run) })
@@ -51,7 +51,12 @@ func (g *Gateway) untilDone(what string, do func(context.Context) error) bool {
 	return false
 }
 
-func (g *Gateway) migrate(ctx context.Context) error {
+// schema brings the schema up to date where that is configured, and else waits for the
+// operator to do it.
+func (g *Gateway) schema(ctx context.Context) error {
+	if !g.cfg.Database.Migrate {
+		return g.checkMigrations(ctx)
+	}
 	ctx, cancel := context.WithTimeout(ctx, migrateTime)
 	defer cancel()
 	return g.store.Migrate(ctx)
