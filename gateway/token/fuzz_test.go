@@ -1,8 +1,13 @@
 package token
 
 import (
+	"bytes"
 	"encoding/json"
 	"testing"
+	"unicode/utf8"
+
+	"github.com/google/go-cmp/cmp"
+	"github.com/google/go-cmp/cmp/cmpopts"
 )
 
 // Whatever comes in, only tokens that the keyring signed are accepted. EdDSA signatures
@@ -45,6 +50,67 @@ func FuzzClaims(f *testing.F) {
 			t.Errorf("accepted %+v", claims)
 		}
 	})
+}
+
+// The scanner is checked against encoding/json: it takes the same values under the same
+// names, and refuses exactly the objects that have a name twice or nest too deep.
+func FuzzParseObject(f *testing.F) {
+	for _, seed := range []string{
+		`{}`, ` { "a" : 1 , "b":[ 1,{"c":null} ,"]}"], "d\"":"x\\" } `, `{"a":1,"\u0061":2}`, `{"x":{"a":1,"a":2}}`,
+		`{"a":[[[{"b":{"c":[true,false,-1.5e+3]}}]]]}`, `[]`, `null`, `{"a":1}x`, `{"":"","":""}`, nest(20), `{"a":` + nest(15) + `}`, `{"a":` + nest(16) + `}`,
+	} {
+		f.Add([]byte(seed))
+	}
+	f.Fuzz(func(t *testing.T, data []byte) {
+		got, err := parseObject(data)
+		if want := plainlyStrict(data); (err == nil) != want {
+			t.Fatalf("parseObject(%q) = %v, want accepted %t", data, err, want)
+		}
+		if err != nil {
+			return
+		}
+		var want map[string]json.RawMessage
+		if err := json.Unmarshal(data, &want); err != nil {
+			t.Fatal(err)
+		}
+		if diff := cmp.Diff(object(want), got, cmpopts.EquateEmpty()); diff != "" {
+			t.Errorf("parseObject(%q) (-want +got):\n%s", data, diff)
+		}
+	})
+}
+
+// plainlyStrict says by the tokens of encoding/json whether parseObject should take data.
+func plainlyStrict(data []byte) bool {
+	var o map[string]json.RawMessage
+	if !utf8.Valid(data) || json.Unmarshal(data, &o) != nil || o == nil {
+		return false
+	}
+	d := json.NewDecoder(bytes.NewReader(data))
+	d.UseNumber()
+	return walk(d, 0)
+}
+
+func walk(d *json.Decoder, depth int) bool {
+	start, err := d.Token()
+	delim, composite := start.(json.Delim)
+	if err != nil || depth > maxDepth || !composite {
+		return err == nil && depth <= maxDepth
+	}
+	seen := map[string]bool{}
+	for d.More() {
+		if delim == '{' {
+			name, _ := d.Token()
+			if seen[name.(string)] {
+				return false
+			}
+			seen[name.(string)] = true
+		}
+		if !walk(d, depth+1) {
+			return false
+		}
+	}
+	_, err = d.Token()
+	return err == nil
 }
 
 func FuzzJWKS(f *testing.F) {

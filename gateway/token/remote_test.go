@@ -23,6 +23,15 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 )
 
+// sharedRSA is the key of every idp: making one takes longer than the rest of a test.
+var sharedRSA = sync.OnceValue(func() *rsa.PrivateKey {
+	private, err := rsa.GenerateKey(rand.Reader, 2048)
+	if err != nil {
+		panic(err)
+	}
+	return private
+})
+
 // idp is another issuer with a JWKS that the test changes.
 type idp struct {
 	server  *httptest.Server
@@ -34,10 +43,7 @@ type idp struct {
 
 func newIDP(t testing.TB) *idp {
 	t.Helper()
-	private, err := rsa.GenerateKey(rand.Reader, 2048)
-	if err != nil {
-		t.Fatal(err)
-	}
+	private := sharedRSA()
 	p := &idp{private: private}
 	p.serve(jwksOf(t, map[string]any{"kid": "k1", "alg": "RS256"}, private.Public()))
 	p.server = httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
@@ -335,10 +341,7 @@ func TestFetchIgnoresTheProxyOfTheEnvironment(t *testing.T) {
 }
 
 func TestJWKSTakesOnlyWhatMayVerify(t *testing.T) {
-	good, err := rsa.GenerateKey(rand.Reader, 2048)
-	if err != nil {
-		t.Fatal(err)
-	}
+	good := sharedRSA()
 	short, err := rsa.GenerateKey(rand.Reader, 1024)
 	if err != nil {
 		t.Fatal(err)
