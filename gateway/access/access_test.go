@@ -303,6 +303,19 @@ func TestPrincipalHoldsWhatTheTokenSays(t *testing.T) {
 	}
 }
 
+func TestAllRolesNamesEachRoleOnce(t *testing.T) {
+	p := &Principal{
+		Roles:     map[string]string{"w1": "viewer", "w2": "admin", "w3": "viewer", "w4": ""},
+		RoleNames: []string{"editor", "admin", "x,owner"},
+	}
+	if diff := cmp.Diff([]string{"admin", "editor", "viewer"}, p.AllRoles()); diff != "" {
+		t.Errorf("AllRoles() (-want +got):\n%s", diff)
+	}
+	if p.RoleNames[2] != "x,owner" {
+		t.Error("the principal was changed")
+	}
+}
+
 func TestVerdictIsRememberedUntilItMayHaveChanged(t *testing.T) {
 	g := newGate(t, 10, 0)
 	raw := "Bearer " + g.token(t, token.Claims{Generation: 4})

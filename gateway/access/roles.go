@@ -3,12 +3,15 @@ package access
 import (
 	"maps"
 	"slices"
+	"strings"
 )
 
 // AllRoles returns the names of all roles that a principal holds, in any workspace or in
-// none, sorted and each once.
+// none, sorted and each once. A name with a comma is left out: it would read as two where
+// names are written in a row, as in the header that tells an upstream.
 func (p *Principal) AllRoles() []string {
 	all := slices.Concat(p.RoleNames, slices.Collect(maps.Values(p.Roles)))
+	all = slices.DeleteFunc(all, func(name string) bool { return name == "" || strings.Contains(name, ",") })
 	slices.Sort(all)
 	return slices.Compact(all)
 }
