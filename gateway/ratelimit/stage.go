@@ -42,19 +42,34 @@ func (l *Limiter) stage(names []string, bySubject bool, next edge.Handler) (edge
 	if len(limits) == 0 {
 		return next, nil
 	}
-	return func(ctx *fasthttp.RequestCtx) error {
+	return Headers(func(ctx *fasthttp.RequestCtx) error {
 		for _, limit := range limits {
 			if err := l.Check(ctx, limit.Name, l.parts(ctx, limit)...); err != nil {
 				return err
 			}
 		}
+		return next(ctx)
+	}), nil
+}
+
+// Headers returns next with the headers of the limits on its answer, whatever the answer
+// is: an error begins anew, and the answer of an upstream replaces all headers. A handler
+// that calls [Limiter.Check] stands behind it.
+func Headers(next edge.Handler) edge.Handler {
+	return func(ctx *fasthttp.RequestCtx) error {
 		err := next(ctx)
-		if err != nil {
-			return shown(ctx, err)
+		d, ok := ctx.UserValue(shownKey{}).(*Decision)
+		switch {
+		case !ok:
+			return err
+		case err != nil:
+			return d.addTo(err)
 		}
-		show(ctx) // again: the answer of an upstream has replaced all headers
+		for _, h := range d.headers() {
+			ctx.Response.Header.Set(h[0], h[1])
+		}
 		return nil
-	}, nil
+	}
 }
 
 // parts names the budget of a request under a limit, by the limit's key. Each part says
@@ -78,8 +93,8 @@ func (l *Limiter) parts(ctx *fasthttp.RequestCtx, limit config.RateLimit) []stri
 	return parts
 }
 
-// Check takes one from the budget that parts name under a limit, shows the client where it
-// stands, and returns the 429 answer if the budget is spent.
+// Check takes one from the budget that parts name under a limit, notes for [Headers] where
+// the client stands, and returns the 429 answer if the budget is spent.
 func (l *Limiter) Check(ctx *fasthttp.RequestCtx, name string, parts ...string) error {
 	// Not ctx: it ends when the server begins to shut down, while this request still counts.
 	// A question to Redis has a time limit of its own.
@@ -88,7 +103,6 @@ func (l *Limiter) Check(ctx *fasthttp.RequestCtx, name string, parts ...string) 
 		return err
 	}
 	note(ctx, d)
-	show(ctx)
 	if !d.Allowed {
 		return d.refusal()
 	}
@@ -116,31 +130,23 @@ func (d Decision) tighter(other Decision) bool {
 	return d.ResetAfter > other.ResetAfter
 }
 
-// show writes the headers of the decision that binds most, in place of those of an upstream.
-func show(ctx *fasthttp.RequestCtx) {
-	d, ok := ctx.UserValue(shownKey{}).(*Decision)
-	if !ok {
-		return
-	}
-	for _, h := range d.headers() {
-		ctx.Response.Header.Set(h[0], h[1])
-	}
-}
-
-// shown adds the headers to an error answer, which begins with none. An error that is not
-// an answer yet is an internal one: routing lies before the limits.
-func shown(ctx *fasthttp.RequestCtx, err error) error {
-	d, ok := ctx.UserValue(shownKey{}).(*Decision)
-	if !ok {
-		return err
-	}
+// addTo adds the headers to an error answer, unless it has them: two stages may pass the
+// same error on. An error that is not an answer yet is an internal one, because routing
+// lies before the limits.
+func (d Decision) addTo(err error) error {
 	e, ok := errors.AsType[*edge.Error](err)
 	if !ok {
 		e = edge.Internal(err)
 	}
+	headers := d.headers()
+	if slices.ContainsFunc(e.Header, func(h [2]string) bool { return h[0] == headers[0][0] }) {
+		return err
+	}
 	limited := *e // e may be a value that answers share
-	limited.Cause = err
-	limited.Header = slices.Concat(e.Header, d.headers())
+	if err != error(e) {
+		limited.Cause = err
+	}
+	limited.Header = slices.Concat(e.Header, headers)
 	return &limited
 }
 

@@ -148,17 +148,23 @@ func TestRefusalSaysWhenToComeBack(t *testing.T) {
 
 func TestErrorAnswersShowTheLimit(t *testing.T) {
 	l := newLimiter(t, newClock(), nil, "", config.RateLimit{Name: "x", Limit: 9, Period: time.Hour, Key: []string{"ip"}})
-	common := edge.NotFound("NOT_FOUND", "", nil)
-	for status, inner := range map[int]error{404: common, 500: errors.New("unexpected")} {
-		h, err := l.Before([]string{"x"}, func(*fasthttp.RequestCtx) error { return inner })
+	cause := errors.New("cause")
+	common := edge.NotFound("NOT_FOUND", "", cause)
+	for status, inner := range map[int]error{404: common, 500: cause} {
+		h, err := l.Before([]string{"x"}, Headers(func(*fasthttp.RequestCtx) error { return inner }))
 		if err != nil {
 			t.Fatal(err)
 		}
 		got := h(newRequest(""))
 		e, ok := errors.AsType[*edge.Error](got)
-		if !ok || e.Status != status || len(e.Header) != 6 || !errors.Is(got, inner) {
+		if !ok || e.Status != status || len(e.Header) != 6 || !errors.Is(got, cause) {
 			t.Errorf("%v: %+v", inner, e)
 		}
+	}
+	h := Headers(func(ctx *fasthttp.RequestCtx) error { return l.Check(ctx, "x", "account") })
+	ctx := newRequest("")
+	if err := h(ctx); err != nil || string(ctx.Response.Header.Peek("RateLimit-Remaining")) != "8" {
+		t.Errorf("a handler that checks for itself: %v, %v", err, headersOf(ctx))
 	}
 	if len(common.Header) != 0 {
 		t.Error("an error that others share was changed")
