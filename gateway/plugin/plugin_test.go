@@ -132,9 +132,9 @@ func TestManifestMustDeclareNoMoreThanIsGranted(t *testing.T) {
 }
 
 func TestFaultsAreCountedByKindAndHarmNobodyElse(t *testing.T) {
-	one := configured("one")
-	one.Timeout = 300 * time.Millisecond
-	b := loaded(t, one, configured("two"))
+	hasty := configured("hasty")
+	hasty.Timeout = time.Second
+	b := loaded(t, configured("one"), hasty, configured("two"))
 	for _, c := range []struct {
 		what string
 		kind Kind
@@ -142,21 +142,25 @@ func TestFaultsAreCountedByKindAndHarmNobodyElse(t *testing.T) {
 		{"panic", Trap}, {"exit", Exit}, {"loop", Timeout}, {"hoard", Memory},
 		{"reserved", Undecodable}, {"strange code", Undecodable},
 	} {
-		_, _, err := b.begin("one", c.what, "")
+		name := "one"
+		if c.kind == Timeout {
+			name = "hasty"
+		}
+		_, _, err := b.begin(name, c.what, "")
 		f, ok := errors.AsType[*Fault](err)
-		if !ok || f.Provider != "one" {
-			t.Errorf("%s: error %v, want a fault of provider one", c.what, err)
+		if !ok || f.Provider != name {
+			t.Errorf("%s: error %v, want a fault of provider %s", c.what, err, name)
 			continue
 		}
 		if f.Kind != c.kind {
 			t.Errorf("%s: %v, want kind %s", c.what, f, c.kind)
 		}
-		if got := b.faults(t, "one", c.kind); got == 0 {
+		if got := b.faults(t, name, c.kind); got == 0 {
 			t.Errorf("%s: not counted", c.what)
 		}
-		for _, name := range []string{"one", "two"} {
-			if got, _, err := b.begin(name, "echo", "alive"); got != "alive" {
-				t.Errorf("after %s of one, %s answers %q, %v", c.what, name, got, err)
+		for _, other := range []string{name, "two"} {
+			if got, _, err := b.begin(other, "echo", "alive"); got != "alive" {
+				t.Errorf("after %s of %s, %s answers %q, %v", c.what, name, other, got, err)
 			}
 		}
 	}

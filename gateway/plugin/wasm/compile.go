@@ -33,7 +33,8 @@ func (m *Module) compile(ctx context.Context, code []byte) error {
 		if ctx.Err() != nil {
 			return ctx.Err()
 		}
-		_ = m.release(ctx)
+		_ = m.runtime.Close(ctx)
+		_ = m.cache.Close(ctx)
 		m.cache = nil
 	}
 	m.runtime = m.newRuntime(ctx)

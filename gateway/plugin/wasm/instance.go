@@ -31,7 +31,7 @@ type instance struct {
 // start makes an instance and prepares it.
 func (m *Module) start(ctx context.Context) (*instance, error) {
 	inst := &instance{m: m, ctx: ctx}
-	start, cancel := context.WithTimeout(ctx, startTimeout)
+	start, cancel := m.limit(ctx, startTimeout)
 	defer cancel()
 	cfg := wazero.NewModuleConfig().
 		WithName("").
@@ -52,6 +52,16 @@ func (m *Module) start(ctx context.Context) (*instance, error) {
 		return nil, fmt.Errorf("start: %w", err)
 	}
 	return inst, nil
+}
+
+// limit returns a context that ends with ctx, after d, or when the module is stopped.
+func (m *Module) limit(ctx context.Context, d time.Duration) (context.Context, context.CancelFunc) {
+	limited, cancel := context.WithTimeout(ctx, d)
+	unhook := context.AfterFunc(m.life, cancel)
+	return limited, func() {
+		unhook()
+		cancel()
+	}
 }
 
 func (i *instance) prepare(ctx, start context.Context) error {
@@ -76,7 +86,7 @@ func (i *instance) call(ctx context.Context, method wire.Method, in []byte, host
 	if len(in) > wire.MaxMessage {
 		return nil, fmt.Errorf("request of %d bytes: at most %d are allowed", len(in), wire.MaxMessage)
 	}
-	limited, cancel := context.WithTimeout(ctx, i.m.opts.Timeout)
+	limited, cancel := i.m.limit(ctx, i.m.opts.Timeout)
 	defer cancel()
 	i.ctx = limited
 	i.stderr.reset()
@@ -100,6 +110,9 @@ func (i *instance) call(ctx context.Context, method wire.Method, in []byte, host
 func (i *instance) fault(ctx, limited context.Context, err error) error {
 	if ctx.Err() != nil {
 		return ctx.Err()
+	}
+	if i.m.life.Err() != nil {
+		return ErrClosed
 	}
 	i.report(ctx)
 	if limited.Err() != nil {

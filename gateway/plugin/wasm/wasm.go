@@ -37,6 +37,10 @@ var (
 // milliseconds, more on a machine that is busy.
 const startTimeout = 10 * time.Second
 
+// stopTimeout bounds how long [Module.Close] waits for calls that it has stopped. They end
+// at their next loop, so only code without loops can make it wait at all.
+const stopTimeout = 5 * time.Second
+
 // Host serves what a module asks during one call. It is asked by one goroutine at a time.
 type Host interface {
 	// Serve returns the reply to a request. An error reaches the module as its wire.Code.
@@ -70,6 +74,9 @@ type Module struct {
 	compiled wazero.CompiledModule
 	imported []sdk.Capability
 
+	life context.Context // ends when calls must stop
+	stop context.CancelFunc
+
 	slots  chan struct{} // one for each call that may run
 	mu     sync.Mutex
 	idle   []*instance // the last one in is the first one out: its memory is warm
@@ -91,8 +98,9 @@ func Open(ctx context.Context, opts Options) (*Module, error) {
 	}
 	opts.Code = nil // it is not needed again, and can be large
 	m := &Module{opts: opts, slots: make(chan struct{}, opts.Instances)}
+	m.life, m.stop = context.WithCancel(context.WithoutCancel(ctx))
 	if err := m.open(ctx, code); err != nil {
-		m.release(ctx)
+		_ = m.release(context.WithoutCancel(ctx))
 		return nil, err
 	}
 	return m, nil
@@ -199,23 +207,36 @@ func (m *Module) Close(ctx context.Context) error {
 	if closed {
 		return nil
 	}
-	for range cap(m.slots) {
-		select {
-		case m.slots <- struct{}{}:
-		case <-ctx.Done():
-			return m.release(context.WithoutCancel(ctx))
-		}
+	taken := drain(m.slots, ctx.Done(), 0)
+	if taken < cap(m.slots) {
+		m.stop()
+		taken = drain(m.slots, time.After(stopTimeout), taken)
 	}
 	// Late callers find the module closed instead of waiting for a slot.
-	for range cap(m.slots) {
+	for range taken {
 		<-m.slots
 	}
 	return m.release(context.WithoutCancel(ctx))
 }
 
-// release frees the runtime with all instances. Those that still run are stopped at their
-// next loop.
+// drain takes all slots, of which it has some already, until the channel says enough. It
+// returns how many it has.
+func drain[T any](slots chan<- struct{}, enough <-chan T, taken int) int {
+	for taken < cap(slots) {
+		select {
+		case slots <- struct{}{}:
+			taken++
+		case <-enough:
+			return taken
+		}
+	}
+	return taken
+}
+
+// release frees the runtime with all instances. A call that could not be stopped ends at
+// its next loop.
 func (m *Module) release(ctx context.Context) error {
+	m.stop()
 	var err error
 	if m.runtime != nil {
 		err = m.runtime.Close(ctx)
