@@ -71,60 +71,79 @@ func every(ctx context.Context, d time.Duration, f func(context.Context)) {
 	}
 }
 
-// poll reads new revocations. The times by which it goes on are the database's.
+// poll reads new revocations. The times by which it goes on are the database's. It is not
+// called concurrently.
 func (k *Keeper) poll(ctx context.Context) {
 	ctx, cancel := context.WithTimeout(ctx, callTimeout)
 	defer cancel()
-	k.feed.mu.Lock()
-	defer k.feed.mu.Unlock()
 	now := k.now()
-	var since time.Time
-	reload := !k.feed.loaded || !now.Before(k.feed.reloadAt)
-	if !reload && !k.feed.last.IsZero() {
-		since = k.feed.last.Add(-overlap)
-	}
+	since, reload := k.feed.next(now)
 	all, err := k.store.RevocationsSince(ctx, since, now)
-	if err != nil {
-		k.failed(ctx, err)
-		return
-	}
-	if k.feed.err != nil {
-		k.log.Info("revocations are read again")
-	}
-	k.feed.err, k.feed.loaded = nil, true
-	if reload {
-		k.feed.reloadAt, k.feed.last = now.Add(reloadEvery), time.Time{}
+	if err != nil && errors.Is(ctx.Err(), context.Canceled) {
+		return // the gateway stops
 	}
 	for _, r := range all {
 		k.revoked.add(r.SessionID, r.ExpiresAt)
-		if r.At.After(k.feed.last) {
-			k.feed.last = r.At
-		}
 	}
 	k.metrics.revoked.Set(float64(k.revoked.prune(now)))
+	before := k.feed.done(now, reload, all, err)
+	switch {
+	case err != nil:
+		k.metrics.pollFaults.Inc()
+		if before == nil { // once, not twice a second
+			k.log.Error("revocations cannot be read", "error", err)
+		}
+	case before != nil:
+		k.log.Info("revocations are read again")
+	}
 }
 
-// failed notes a poll that failed. The log is told once, not twice a second.
-func (k *Keeper) failed(ctx context.Context, err error) {
-	if errors.Is(ctx.Err(), context.Canceled) {
-		return
+// next says from when on the next poll reads, and whether that is from the beginning.
+func (f *feed) next(now time.Time) (since time.Time, reload bool) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	if !f.loaded || f.last.IsZero() || !now.Before(f.reloadAt) {
+		return time.Time{}, true
 	}
-	k.metrics.pollFaults.Inc()
-	if k.feed.err == nil {
-		k.log.Error("revocations cannot be read", "error", err)
-	}
-	k.feed.err = err
+	return f.last.Add(-overlap), false
 }
 
-// flush records what was seen.
+// done notes what a poll came to and returns the error of the one before.
+func (f *feed) done(now time.Time, reload bool, all []Revocation, err error) (before error) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	before, f.err = f.err, err
+	if err != nil {
+		return before
+	}
+	f.loaded = true
+	if reload {
+		f.reloadAt, f.last = now.Add(reloadEvery), time.Time{}
+	}
+	for _, r := range all {
+		if r.At.After(f.last) {
+			f.last = r.At
+		}
+	}
+	return before
+}
+
+// flush records what was seen. What a database that is away does not take waits for the next
+// time, as far as there is room.
 func (k *Keeper) flush(ctx context.Context) {
 	ctx, cancel := context.WithTimeout(ctx, callTimeout)
 	defer cancel()
+	var err error
 	for id, generation := range k.seen.take() {
-		if err := k.store.MarkSessionUsed(ctx, id, generation); err != nil {
-			k.metrics.unseen.Inc()
-			k.log.Debug("use of a session not recorded", "session", id, "error", err)
+		if err == nil {
+			err = k.store.MarkSessionUsed(ctx, id, generation)
 		}
+		if err != nil {
+			k.Seen(id, generation)
+		}
+	}
+	if err != nil {
+		k.log.Debug("use of sessions not recorded", "error", err)
 	}
 }
 

@@ -164,6 +164,41 @@ func TestPollThatFailsForgetsNothing(t *testing.T) {
 	}
 }
 
+// A probe asks while the database hangs.
+func TestCheckDoesNotWaitForThePoll(t *testing.T) {
+	b := newBench(t)
+	polling, release := make(chan struct{}), make(chan struct{})
+	hung := b.another(t, prometheus.NewRegistry(), func(o *session.Options) {
+		o.Store = hanging{b.store, polling, release}
+	})
+	done := make(chan struct{})
+	go func() {
+		defer close(done)
+		hung.Poll(context.Background())
+	}()
+	<-polling
+	if err := hung.Check(); err == nil {
+		t.Error("Check() before the first poll came back = nil")
+	}
+	close(release)
+	<-done
+	if err := hung.Check(); err != nil {
+		t.Errorf("Check() = %v", err)
+	}
+}
+
+// hanging is a store whose revocations take until release.
+type hanging struct {
+	session.Store
+	polling, release chan struct{}
+}
+
+func (h hanging) RevocationsSince(ctx context.Context, since, now time.Time) ([]session.Revocation, error) {
+	close(h.polling)
+	<-h.release
+	return h.Store.RevocationsSince(ctx, since, now)
+}
+
 func TestSeenIsRecordedAndBounded(t *testing.T) {
 	b := newBench(t, func(o *session.Options) { o.MaxPending = 3 })
 	v, first := b.login(t, ann)
@@ -180,6 +215,20 @@ func TestSeenIsRecordedAndBounded(t *testing.T) {
 	}
 	stop := run(t, b.Keeper)
 	stop() // what was seen is recorded before Run returns
+	if got := b.store.sessions[v.ID].Used; got != 2 {
+		t.Errorf("used = %d, want 2", got)
+	}
+}
+
+func TestSeenWaitsForADatabaseThatIsAway(t *testing.T) {
+	b := newBench(t)
+	v, first := b.login(t, ann)
+	_, _ = b.mustRefresh(t, first)
+	b.Seen(v.ID, 2)
+	b.store.fail(errors.New("down"))
+	b.Flush(t.Context())
+	b.store.fail(nil)
+	b.Flush(t.Context())
 	if got := b.store.sessions[v.ID].Used; got != 2 {
 		t.Errorf("used = %d, want 2", got)
 	}
