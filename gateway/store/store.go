@@ -11,6 +11,7 @@ import (
 	"fmt"
 	"io/fs"
 	"strings"
+	"sync/atomic"
 	"time"
 	"unicode/utf8"
 
@@ -99,6 +100,7 @@ const (
 type Store struct {
 	db      Engine
 	dialect Dialect
+	retries atomic.Uint64
 }
 
 var (
@@ -117,6 +119,10 @@ func (s *Store) Ping(ctx context.Context) error {
 
 // Close gives the connections back. Operations that run end first, or fail.
 func (s *Store) Close() { s.db.Close() }
+
+// Retries returns how many times a transaction lost against another and was tried again.
+// The order of the locks is made so that this stays rare; a number that grows is a fault.
+func (s *Store) Retries() uint64 { return s.retries.Load() }
 
 // exec runs one statement that is a transaction of its own.
 func (s *Store) exec(ctx context.Context, op, sql string, args ...any) (int64, error) {
@@ -171,6 +177,7 @@ func (s *Store) run(ctx context.Context, op string, f func(context.Context) erro
 		if s.db.Classify(err) != Lost {
 			return s.fail(ctx, op, err)
 		}
+		s.retries.Add(1)
 		if pause(ctx, retryPause) != nil {
 			return fmt.Errorf("%s: %w: %w", op, ErrUnavailable, err)
 		}

@@ -1,6 +1,7 @@
 package storetest
 
 import (
+	"errors"
 	"sync"
 	"testing"
 	"time"
@@ -13,36 +14,41 @@ import (
 func mailClaims(t *testing.T, e Engine) {
 	s, where := freshAt(t, e)
 	stores := []*store.Store{s, open(t, e, where)}
-	const n = 60
-	for range n {
-		m := newMail()
-		commit(t, s, login.Commit{Mail: &m})
-	}
+	const mails = 30
 	var mu sync.Mutex
 	claims := map[string]int{}
-	errs := atOnce(8, func(i int) error {
-		for {
-			got, err := stores[i%2].ClaimMail(t.Context(), epoch, epoch.Add(time.Minute), 7)
-			if err != nil || len(got) == 0 {
-				return err
-			}
-			mu.Lock()
-			for _, m := range got {
-				claims[m.ID]++
-			}
-			mu.Unlock()
-			if len(got) > 7 {
-				t.Errorf("ClaimMail(7) = %d mails", len(got))
-			}
+	for range 5 {
+		clear(claims)
+		for range mails {
+			m := newMail()
+			commit(t, s, login.Commit{Mail: &m})
 		}
-	})
-	tally(t, errs, nil)
-	if len(claims) != n {
-		t.Errorf("%d mails claimed, want %d", len(claims), n)
-	}
-	for id, times := range claims {
-		if times != 1 {
-			t.Errorf("mail %s claimed %d times", id, times)
+		errs := atOnce(8, func(i int) error {
+			for {
+				got, err := stores[i%2].ClaimMail(t.Context(), epoch, epoch.Add(time.Minute), 10)
+				if err != nil || len(got) == 0 {
+					return err
+				}
+				if len(got) > 10 {
+					t.Errorf("ClaimMail(10) = %d mails", len(got))
+				}
+				mu.Lock()
+				for _, m := range got {
+					claims[m.ID]++
+				}
+				mu.Unlock()
+			}
+		})
+		if err := errors.Join(errs...); err != nil {
+			t.Fatal(err)
+		}
+		if len(claims) != mails {
+			t.Errorf("%d mails claimed, want %d", len(claims), mails)
+		}
+		for id, times := range claims {
+			if times != 1 {
+				t.Errorf("mail %s claimed %d times", id, times)
+			}
 		}
 	}
 }

@@ -8,14 +8,21 @@ import (
 )
 
 func migrateConcurrently(t *testing.T, e Engine) {
-	where := e.Fresh(t)
-	stores := make([]*store.Store, 8)
-	for i := range stores {
-		stores[i] = open(t, e, where)
-	}
-	errs := atOnce(len(stores), func(i int) error { return stores[i].Migrate(t.Context()) })
-	if err := errors.Join(errs...); err != nil {
-		t.Fatalf("Migrate() = %v", err)
+	var stores []*store.Store
+	for range 3 {
+		where := e.Fresh(t)
+		stores = stores[:0]
+		for range 8 {
+			s := open(t, e, where)
+			if err := s.Ping(t.Context()); err != nil { // connected, so that all start at once
+				t.Fatal(err)
+			}
+			stores = append(stores, s)
+		}
+		errs := atOnce(len(stores), func(i int) error { return stores[i].Migrate(t.Context()) })
+		if err := errors.Join(errs...); err != nil {
+			t.Fatalf("Migrate() = %v", err)
+		}
 	}
 	all, err := stores[0].Migrations(t.Context())
 	if err != nil {
