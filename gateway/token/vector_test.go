@@ -5,7 +5,6 @@ import (
 	"crypto/ed25519"
 	"crypto/elliptic"
 	"crypto/rsa"
-	"math/big"
 	"strings"
 	"testing"
 )
@@ -18,10 +17,11 @@ func TestRFC7515RS256(t *testing.T) {
 
 // The key and the signature of RFC 7515 A.3.
 func TestRFC7515ES256(t *testing.T) {
-	public := &ecdsa.PublicKey{
-		Curve: elliptic.P256(),
-		X:     new(big.Int).SetBytes(decodeB64(t, "f83OJ3D2xF1Bg8vub9tLe1gHMzV76e8Tus9uPHvRVEU")),
-		Y:     new(big.Int).SetBytes(decodeB64(t, "x_FEzRu9m36HLN_tue659LNpXW6pCyStikYjKIWI5a0")),
+	point := append([]byte{4}, decodeB64(t, "f83OJ3D2xF1Bg8vub9tLe1gHMzV76e8Tus9uPHvRVEU")...)
+	point = append(point, decodeB64(t, "x_FEzRu9m36HLN_tue659LNpXW6pCyStikYjKIWI5a0")...)
+	public, err := ecdsa.ParseUncompressedPublicKey(elliptic.P256(), point)
+	if err != nil {
+		t.Fatal(err)
 	}
 	checkVector(t, "ES256", public, "eyJhbGciOiJFUzI1NiJ9"+rfc7515Payload+
 		".DtEhU3ljbEg8L38VWAfUAqOyKAM6-Xx-F4GawxaepmXFCgfTjDxw5djxLa8ISlSApmWQxfKTUJqPP3-Kg6NU1Q")
