@@ -21,18 +21,19 @@ var errBodyTooLarge = errors.New("request body over the limit")
 // length, or -1 when only the end of the stream tells. The reader is nil when there is no
 // body. It must not be used after the handler returned, nor by two goroutines.
 func Body(ctx *fasthttp.RequestCtx, limit int64) (body io.Reader, size int64, err error) {
-	size = int64(ctx.Request.Header.ContentLength())
+	stream := ctx.RequestBodyStream()
+	size = int64(ctx.Request.Header.ContentLength()) // -1: chunked
+	if stream == nil {                               // no body, or a test that set one
+		data := ctx.Request.Body()
+		stream, size = bytes.NewReader(data), int64(len(data))
+	}
 	if limit > 0 && size > limit {
 		return nil, 0, TooLarge(errBodyTooLarge)
 	}
-	if size == 0 || size == -2 {
+	if size == 0 {
 		return nil, 0, nil
 	}
-	stream := ctx.RequestBodyStream()
-	if stream == nil {
-		stream = bytes.NewReader(ctx.Request.Body())
-	}
-	return &bodyReader{ctx: ctx, from: stream, limit: limit}, max(size, -1), nil
+	return &bodyReader{ctx: ctx, from: stream, limit: limit, declared: size}, size, nil
 }
 
 // bodyReader counts what the client sends and gives it time for each read. fasthttp sets
@@ -43,6 +44,8 @@ type bodyReader struct {
 	limit int64
 	read  int64
 	err   error
+
+	declared int64 // -1: the framing tells
 }
 
 func (b *bodyReader) Read(p []byte) (int, error) {
@@ -67,8 +70,7 @@ func (b *bodyReader) Read(p []byte) (int, error) {
 // end tells a body that is complete from one that the client broke off: fasthttp's stream
 // may end with io.EOF in both cases, also between two chunks.
 func (b *bodyReader) end() error {
-	declared := int64(b.ctx.Request.Header.ContentLength())
-	if b.read < declared || declared < 0 && endedEarly(b.ctx.Conn()) {
+	if b.read < b.declared || b.declared < 0 && endedEarly(b.ctx.Conn()) {
 		return bodyError(io.ErrUnexpectedEOF)
 	}
 	return io.EOF
