@@ -196,8 +196,8 @@ type Upstream struct {
 type Route struct {
 	Name        string        `yaml:"name" required:"true" format:"id" doc:"Its name in logs and metrics."`
 	Host        string        `yaml:"host" format:"host" doc:"The host that it is for. Empty: any."`
-	Path        string        `yaml:"path" format:"path" doc:"The exact path. One of path and prefix is needed."`
-	Prefix      string        `yaml:"prefix" format:"path" doc:"The path and everything below it."`
+	Path        string        `yaml:"path" format:"path" doc:"The exact path, spelled as requests are matched: without needless escapes. One of path and prefix is needed."`
+	Prefix      string        `yaml:"prefix" format:"path" doc:"The path and everything below it; with a / at its end, everything below it alone."`
 	Methods     []string      `yaml:"methods" enum:"GET,HEAD,POST,PUT,PATCH,DELETE,OPTIONS" doc:"Empty: all of them."`
 	Upstream    string        `yaml:"upstream" required:"true" doc:"The name of an upstream."`
 	StripPrefix string        `yaml:"strip_prefix" format:"path" doc:"Taken off the path before it goes upstream. The path must begin with it."`

@@ -29,13 +29,16 @@ const (
 	idPattern   = `^[A-Za-z0-9][A-Za-z0-9._-]{0,62}$`
 	hostPattern = `^[a-z0-9_]([a-z0-9_-]{0,61}[a-z0-9_])?(\.[a-z0-9_]([a-z0-9_-]{0,61}[a-z0-9_])?)*$`
 	wordPattern = `^[!-~]+$`
+	pathPattern = `^/([A-Za-z0-9._~!$&'()*+,=:@/-]|%[2-9A-F][0-9A-F])*$`
 )
 
 var (
-	name     = regexp.MustCompile(namePattern)
-	id       = regexp.MustCompile(idPattern)
-	hostname = regexp.MustCompile(hostPattern)
-	word     = regexp.MustCompile(wordPattern)
+	name       = regexp.MustCompile(namePattern)
+	id         = regexp.MustCompile(idPattern)
+	hostname   = regexp.MustCompile(hostPattern)
+	word       = regexp.MustCompile(wordPattern)
+	unreserved = regexp.MustCompile(`^[A-Za-z0-9._~-]$`)
+	urlPath    = regexp.MustCompile(pathPattern)
 )
 
 // formats are the formats that tags may name. The table is never changed.
@@ -54,7 +57,7 @@ var formats = map[string]format{
 	"https":       {check: https, pattern: `^https?://`},
 	"page":        {check: page, pattern: `^https?://`},
 	"mailbox":     {check: mailbox},
-	"path":        {check: absolutePath, pattern: `^/`},
+	"path":        {check: canonicalPath, pattern: pathPattern},
 	"database":    {check: database},
 	"redis":       {check: redis},
 	"private-key": {check: privateKey, key: true},
@@ -97,20 +100,15 @@ func secret(s string) error {
 }
 
 func host(s string) error {
-	if len(s) <= 253 && hostname.MatchString(s) || isBracketed(s) {
+	if len(s) <= 253 && hostname.MatchString(s) || len(s) > 2 && s[0] == '[' && s[len(s)-1] == ']' && isIPv6(s[1:len(s)-1]) {
 		return nil
 	}
-	if _, err := netip.ParseAddr(s); err == nil {
-		return nil
-	}
-	return errors.New("is not a host; write a lower-case name without scheme, port or path, such as api.example.com")
+	return errors.New("is not a host; write a lower-case name without scheme, port or path, such as api.example.com, and an IPv6 address in brackets")
 }
 
-func isBracketed(s string) bool {
-	inner, ok := strings.CutPrefix(s, "[")
-	inner, closed := strings.CutSuffix(inner, "]")
-	addr, err := netip.ParseAddr(inner)
-	return ok && closed && err == nil && addr.Is6()
+func isIPv6(s string) bool {
+	addr, err := netip.ParseAddr(s)
+	return err == nil && addr.Is6() && addr.Zone() == ""
 }
 
 func hosts(s string) error {
@@ -129,7 +127,7 @@ func hostport(s string) error {
 	if n, err := strconv.ParseUint(port, 10, 16); err != nil || strconv.FormatUint(n, 10) != port {
 		return wrong
 	}
-	if h != "" && host(h) != nil {
+	if h != "" && host(h) != nil && !isIPv6(h) {
 		return wrong
 	}
 	return nil
@@ -157,7 +155,7 @@ func webURL(s string) (*url.URL, bool) {
 		return nil, false
 	}
 	h := u.Hostname()
-	if h == "" || host(strings.ToLower(h)) != nil || strings.ContainsFunc(s, isSpaceOrControl) {
+	if host(strings.ToLower(h)) != nil && !isIPv6(h) || strings.ContainsFunc(s, isSpaceOrControl) {
 		return nil, false
 	}
 	if _, err := strconv.ParseUint(u.Port(), 10, 16); u.Port() != "" && err != nil || strings.HasSuffix(u.Host, ":") {
@@ -218,19 +216,35 @@ func mailbox(s string) error {
 	return nil
 }
 
-// absolutePath demands the one form in which paths are matched: decoded and clean, so that
-// a route cannot be written that no request would ever reach.
-func absolutePath(s string) error {
+// canonicalPath demands the one spelling in which requests are matched, so that no route can
+// be written that no request would ever reach: escapes only where RFC 3986 §3.3 needs them
+// and in upper case, no parameters, no empty and no dot segments.
+func canonicalPath(s string) error {
 	if !strings.HasPrefix(s, "/") {
 		return errors.New("does not begin with /; write for instance /api/documents")
 	}
-	if strings.ContainsAny(s, `%?#\;`) || strings.ContainsFunc(s, isSpaceOrControl) {
-		return errors.New(`is not a plain path; write it decoded, without spaces, %, ?, #, ; and \`)
+	if !urlPath.MatchString(s) || hasNeedlessEscape(s) {
+		return errors.New("is not a canonical path; write what needs no escape as it is, the rest as upper-case %XX, and no query")
 	}
 	if clean := path.Clean(s); clean != s && clean+"/" != s {
 		return errors.New("is not a clean path; remove empty and dot segments")
 	}
 	return nil
+}
+
+// hasNeedlessEscape reports whether a path escapes what must not be escaped: unreserved
+// characters, and those that servers disagree about.
+func hasNeedlessEscape(s string) bool {
+	for i := range len(s) {
+		if s[i] != '%' {
+			continue
+		}
+		c, err := strconv.ParseUint(s[i+1:i+3], 16, 8)
+		if err != nil || unreserved.MatchString(string(rune(c))) || strings.ContainsRune("/\\\x7f", rune(c)) {
+			return true
+		}
+	}
+	return false
 }
 
 func database(s string) error {

@@ -167,7 +167,7 @@ func (l *loader) checkRoutes(c *Config) {
 		path := index("routes", i)
 		l.checkMatch(r, path)
 		for j, before := range c.Routes[:i] {
-			l.rule(sameRequests(before, r), path, "matches the same requests as %s, so one of them would never be used; tell them apart by host, path or methods",
+			l.rule(sameRequests(before, r), path, "matches the same requests as %s, and neither is more specific; tell them apart by host, path or methods",
 				index("routes", j))
 		}
 		refers(l, path+".upstream", r.Upstream, "upstreams", c.Upstreams, func(u Upstream) string { return u.Name })
@@ -201,14 +201,13 @@ func below(path, prefix string) bool {
 	return ok && (rest == "" || rest[0] == '/')
 }
 
-// sameRequests reports whether two routes match one request equally well.
+// sameRequests reports whether there are requests that two routes match equally well.
 func sameRequests(a, b Route) bool {
-	trim := func(s string) string { return strings.TrimSuffix(s, "/") }
-	if a.Host != b.Host || a.Path != b.Path || trim(a.Prefix) != trim(b.Prefix) || a.Path+a.Prefix == "" {
+	if a.Host != b.Host || a.Path != b.Path || a.Prefix != b.Prefix || a.Path+a.Prefix == "" {
 		return false
 	}
 	if len(a.Methods) == 0 || len(b.Methods) == 0 {
-		return len(a.Methods) == len(b.Methods)
+		return true
 	}
 	return slices.ContainsFunc(a.Methods, func(m string) bool { return slices.Contains(b.Methods, m) })
 }

@@ -3,42 +3,13 @@ package mail
 import (
 	"bytes"
 	"errors"
-	"net"
 	netmail "net/mail"
 	"strings"
-	"sync"
 	"testing"
 	"time"
 
 	"github.com/materi/shield/config"
 )
-
-// listenSilently accepts connections and says nothing.
-func listenSilently(t *testing.T) string {
-	t.Helper()
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	var conns sync.WaitGroup
-	conns.Go(func() {
-		for {
-			c, err := l.Accept()
-			if err != nil {
-				return
-			}
-			conns.Go(func() {
-				defer c.Close()
-				_, _ = c.Read(make([]byte, 1)) // until the other side leaves
-			})
-		}
-	})
-	t.Cleanup(func() {
-		_ = l.Close()
-		conns.Wait()
-	})
-	return l.Addr().String()
-}
 
 // attacks are what people put where an address, a name or a link belongs.
 var attacks = []string{
