@@ -24,6 +24,7 @@ func (g *Gateway) background() {
 		if !g.untilDone("use the database", g.schema) {
 			return
 		}
+		g.schemaReady.Store(true)
 		g.work.Go(func() { g.sessions.Run(g.run) })
 		g.work.Go(func() { g.outbox.Run(g.run) })
 		g.sweep()

@@ -12,9 +12,9 @@ import (
 // checks are what readiness asks, in the order in which it tells.
 func (g *Gateway) checks() []admin.Check {
 	checks := []admin.Check{
-		{Name: "database", Public: "Database connection failed", Ask: g.store.Ping},
+		{Name: "database", Public: "Database connection failed", Ask: g.checkDatabase},
 		{Name: "redis", Public: "Redis connection failed"},
-		{Name: "migrations", Public: "Pending migrations", Ask: g.checkMigrations},
+		{Name: "migrations", Public: "Pending migrations", Ask: g.checkSchema},
 		{Name: "plugins", Public: "A plugin is not loaded"},
 		{Name: "keys", Public: "No usable signing key", Ask: func(context.Context) error { return g.keys.Check() }},
 	}
@@ -25,6 +25,28 @@ func (g *Gateway) checks() []admin.Check {
 		checks[3].Ask = g.checkPlugins
 	}
 	return checks
+}
+
+// checkDatabase also says no while the revocations are not read: a gateway that was just
+// started would take tokens of sessions that ended long ago.
+func (g *Gateway) checkDatabase(ctx context.Context) error {
+	if err := g.store.Ping(ctx); err != nil {
+		return err
+	}
+	if !g.schemaReady.Load() {
+		return nil // there is nothing to read yet, and the next check says so
+	}
+	return g.sessions.Check()
+}
+
+func (g *Gateway) checkSchema(ctx context.Context) error {
+	if err := g.checkMigrations(ctx); err != nil {
+		return err
+	}
+	if !g.schemaReady.Load() {
+		return admin.ErrPending // up to date since a moment ago
+	}
+	return nil
 }
 
 func (g *Gateway) checkMigrations(ctx context.Context) error {

@@ -12,6 +12,7 @@ import (
 	"path/filepath"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
@@ -67,6 +68,8 @@ type Gateway struct {
 	admin    *admin.Admin
 	public   *edge.Server
 	private  *edge.Server // probes and metrics on a listener of their own; nil: not configured
+
+	schemaReady atomic.Bool // the schema is up to date and its readers run
 
 	run      context.Context // ends when the background work must end
 	end      context.CancelFunc

@@ -9,6 +9,7 @@ import (
 	"github.com/materi/shield/config"
 	"github.com/materi/shield/gateway/access"
 	"github.com/materi/shield/gateway/edge"
+	"github.com/materi/shield/gateway/ratelimit"
 	"github.com/materi/shield/gateway/route"
 )
 
@@ -98,7 +99,7 @@ func (g *Gateway) guarded(rule access.Rule, next edge.Handler) (target, error) {
 // proxied composes the stages of a configured route, in the order in which a request meets
 // them: limits that need not know who it is, then who, then limits by person, then upstream.
 func (g *Gateway) proxied(r config.Route) (target, error) {
-	forward, err := g.proxy.Handler(r, setIdentity)
+	forward, err := g.proxy.Handler(r, g.setIdentity)
 	if err != nil {
 		return target{}, err
 	}
@@ -114,13 +115,19 @@ func (g *Gateway) proxied(r config.Route) (target, error) {
 	return t, err
 }
 
-// setIdentity tells an upstream who is calling.
-func setIdentity(ctx *fasthttp.RequestCtx, set func(name, value string)) {
+// setIdentity tells an upstream who is calling. A user id without more is a user of this
+// gateway: the subject of another issuer is told behind the name that the configuration
+// gives that issuer, so that no issuer can name the users of another.
+func (g *Gateway) setIdentity(ctx *fasthttp.RequestCtx, set func(name, value string)) {
 	p, ok := access.PrincipalOf(ctx)
 	if !ok {
 		return
 	}
-	set("X-User-ID", p.Subject)
+	subject := p.Subject
+	if !p.Own {
+		subject = g.issuerName(p.Issuer) + ":" + subject
+	}
+	set("X-User-ID", subject)
 	set("X-User-Email", p.Email)
 	set("X-User-Name", p.Name)
 	set("X-User-Roles", strings.Join(p.AllRoles(), ","))
@@ -129,11 +136,20 @@ func setIdentity(ctx *fasthttp.RequestCtx, set func(name, value string)) {
 	set("X-Auth-Method", p.Method)
 }
 
+func (g *Gateway) issuerName(issuer string) string {
+	for _, i := range g.cfg.Issuers {
+		if i.Issuer == issuer {
+			return i.Name
+		}
+	}
+	return issuer // not reached: tokens of other issuers are not accepted
+}
+
 // ownEndpoints are those of package identity, with and without the version prefix.
 func (g *Gateway) ownEndpoints() ([]route.Entry[target], error) {
 	var entries []route.Entry[target]
 	for _, e := range g.api.Endpoints() {
-		handler := func(ctx *fasthttp.RequestCtx) error { return e.Serve(ctx, param(ctx)) }
+		handler := ratelimit.Headers(func(ctx *fasthttp.RequestCtx) error { return e.Serve(ctx, param(ctx)) })
 		rule := access.Rule{Auth: access.Public}
 		if e.Auth {
 			rule = access.Rule{Auth: access.Required, Own: true}

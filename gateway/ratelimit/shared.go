@@ -12,6 +12,7 @@ import (
 	"github.com/go-redis/redis_rate/v10"
 	"github.com/materi/shield/config"
 	"github.com/redis/go-redis/v9"
+	"github.com/redis/go-redis/v9/logging"
 	"github.com/redis/go-redis/v9/maintnotifications"
 )
 
@@ -36,6 +37,7 @@ func Dial(cfg config.Redis) (redis.UniversalClient, error) {
 	if err != nil {
 		return nil, errors.New("redis url cannot be parsed") // err may hold the password
 	}
+	logging.Disable() // go-redis writes lines of its own form; what it has to say is in its errors
 	o.MaxRetries = -1
 	o.DialerRetries = 1
 	o.DialTimeout = probeTimeout
