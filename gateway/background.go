@@ -26,7 +26,9 @@ func (g *Gateway) background() {
 		}
 		g.schemaReady.Store(true)
 		g.work.Go(func() { g.sessions.Run(g.run) })
-		g.work.Go(func() { g.outbox.Run(g.run) })
+		if g.outbox != nil {
+			g.work.Go(func() { g.outbox.Run(g.run) })
+		}
 		g.sweep()
 	})
 }

@@ -60,7 +60,7 @@ type Gateway struct {
 	limiter  *ratelimit.Limiter
 	plugins  *plugin.Host
 	sessions *session.Keeper
-	outbox   *mail.Sender
+	outbox   *mail.Sender // nil: no mail is configured
 	login    *login.Login
 	api      *identity.API
 	access   *access.Access
@@ -186,14 +186,12 @@ func (g *Gateway) buildIdentity(key *seal.Key) (err error) {
 	if err != nil {
 		return err
 	}
-	g.outbox, err = mail.New(mail.Options{
-		Config: g.cfg.Mail, Box: key.Box("mail"), Store: g.store, Now: g.now, Log: g.log, Registerer: g.registry,
-	})
+	outbox, err := g.buildMail(key)
 	if err != nil {
 		return err
 	}
 	g.login, err = login.New(login.Options{
-		Store: g.store, Providers: g.plugins, Sessions: g.sessions, Outbox: g.outbox, Key: key,
+		Store: g.store, Providers: g.plugins, Sessions: g.sessions, Outbox: outbox, Key: key,
 		Config: g.cfg.Login, PublicURL: g.cfg.Server.PublicURL, Now: g.now, Log: g.log, Registerer: g.registry,
 	})
 	if err != nil {
@@ -211,6 +209,22 @@ func (g *Gateway) buildIdentity(key *seal.Key) (err error) {
 		BodyBytes: int64(g.cfg.Server.Limits.IdentityBytes), Now: g.now, Registerer: g.registry,
 	})
 	return err
+}
+
+// buildMail returns where login leaves its mails. Only a gateway without providers may have
+// no way to send them.
+func (g *Gateway) buildMail(key *seal.Key) (login.Outbox, error) {
+	if g.cfg.Mail.Directory == "" && g.cfg.Mail.SMTP.Host == "" {
+		return mail.None{}, nil
+	}
+	sender, err := mail.New(mail.Options{
+		Config: g.cfg.Mail, Box: key.Box("mail"), Store: g.store, Now: g.now, Log: g.log, Registerer: g.registry,
+	})
+	if err != nil {
+		return nil, err
+	}
+	g.outbox = sender
+	return sender, nil
 }
 
 func (g *Gateway) buildAccess(*seal.Key) (err error) {

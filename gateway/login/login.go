@@ -42,8 +42,8 @@ type sessions interface {
 	Ended(now time.Time, ids ...string)
 }
 
-// outbox is what login needs of the mail queue.
-type outbox interface {
+// Outbox is what login needs of the mail queue.
+type Outbox interface {
 	Seal(m mail.Message) (mail.Queued, error)
 	Wake()
 }
@@ -53,7 +53,7 @@ type Options struct {
 	Store      Store
 	Providers  providers
 	Sessions   sessions
-	Outbox     outbox
+	Outbox     Outbox
 	Key        *seal.Key
 	Config     config.Login
 	PublicURL  string
@@ -67,7 +67,7 @@ type Login struct {
 	store     Store
 	providers providers
 	sessions  sessions
-	outbox    outbox
+	outbox    Outbox
 	saves     *seal.Box
 	cfg       config.Login
 	publicURL string

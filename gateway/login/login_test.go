@@ -146,7 +146,9 @@ func verifyMail(id sdk.Identity, save string) func(sdk.Flow, sdk.Request) (plugi
 }
 
 func done(id sdk.Identity) func(sdk.Flow, sdk.Request) (plugin.Answer, error) {
-	return func(sdk.Flow, sdk.Request) (plugin.Answer, error) { return answer(sdk.Step{Done: &sdk.Done{Identity: id}}) }
+	return func(sdk.Flow, sdk.Request) (plugin.Answer, error) {
+		return answer(sdk.Step{Done: &sdk.Done{Identity: id}})
+	}
 }
 
 // register makes ann a user, verified, and returns her.
