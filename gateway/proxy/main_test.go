@@ -42,7 +42,7 @@ type upstream struct {
 // script serves one connection; it returns to close it.
 type script func(c net.Conn, br *bufio.Reader)
 
-func newUpstream(t *testing.T, s script) *upstream {
+func newUpstream(t testing.TB, s script) *upstream {
 	t.Helper()
 	ln, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
@@ -148,7 +148,7 @@ type setup struct {
 	server   config.Server
 }
 
-func start(t *testing.T, addr string, change ...func(*setup)) *bed {
+func start(t testing.TB, addr string, change ...func(*setup)) *bed {
 	t.Helper()
 	b := &bed{log: &lockedBuffer{}, reg: prometheus.NewRegistry()}
 	s := setup{
@@ -196,7 +196,7 @@ func start(t *testing.T, addr string, change ...func(*setup)) *bed {
 	return b
 }
 
-func (b *bed) dial(t *testing.T) net.Conn {
+func (b *bed) dial(t testing.TB) net.Conn {
 	t.Helper()
 	c, err := net.Dial("tcp", b.addr)
 	if err != nil {

@@ -3,8 +3,12 @@ package proxy_test
 import (
 	"bufio"
 	"io"
+	"log"
 	"net"
+	"net/http"
+	"net/http/httptest"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -114,7 +118,7 @@ func TestNewRefusesUpstreamsItCannotReachAsConfigured(t *testing.T) {
 }
 
 func TestProxyAnswerHygiene(t *testing.T) {
-	u := newUpstream(t, answering("HTTP/1.1 201 Created\r\nServer: secret/1.0\r\nConnection: keep-alive, X-Listed\r\nX-Listed: 1\r\n"+
+	u := newUpstream(t, answering("HTTP/1.1 201 Created\r\nDate: Mon, 02 Jan 2006 15:04:05 GMT\r\nServer: secret/1.0\r\nConnection: keep-alive, X-Listed\r\nX-Listed: 1\r\n"+
 		"Keep-Alive: timeout=5\r\nProxy-Authenticate: x\r\nUpgrade: h2c\r\nX A: b\r\nX-Request-ID: theirs\r\nSet-Cookie: a=1; Path=/\r\n"+
 		"Set-Cookie: b=2; HttpOnly\r\nX-Kept: yes\r\nLocation: /x\r\nContent-Type: text/x\r\nTransfer-Encoding: chunked\r\nTrailer: X-T\r\n\r\n"+
 		"5\r\nhello\r\n0\r\nX-T: 1\r\n\r\n"))
@@ -122,6 +126,9 @@ func TestProxyAnswerHygiene(t *testing.T) {
 	got := b.send(t, get("X-Request-ID: mine"))
 	if got.status != 201 || got.body != "hello" || got.err != nil {
 		t.Fatalf("answer = %d %q %v", got.status, got.body, got.err)
+	}
+	if n := len(got.header.Values("Date")); n != 1 {
+		t.Errorf("%d Date fields", n) // fasthttp writes the gateway's own
 	}
 	got.header.Del("Date")
 	want := map[string][]string{
@@ -351,5 +358,36 @@ func TestProxyTracesWhenAsked(t *testing.T) {
 	parts := strings.Split(parent, "-")
 	if len(parts) != 4 || parts[0] != "00" || len(parts[1]) != 32 || len(parts[2]) != 16 || strings.Contains(parent, "1111111111") {
 		t.Errorf("traceparent = %q", parent)
+	}
+}
+
+func TestProxyRefusesAnUpstreamWhoseCertificateNobodySigned(t *testing.T) {
+	var calls atomic.Int64
+	s := httptest.NewUnstartedServer(http.HandlerFunc(func(http.ResponseWriter, *http.Request) { calls.Add(1) }))
+	s.Config.ErrorLog = log.New(io.Discard, "", 0)
+	s.StartTLS()
+	defer s.Close()
+	b := start(t, "", func(c *setup) { c.upstream.URL = s.URL })
+	b.send(t, get()).is(t, 502, "BAD_GATEWAY")
+	if calls.Load() != 0 {
+		t.Error("the request was sent all the same")
+	}
+}
+
+func BenchmarkProxy(b *testing.B) {
+	u := newUpstream(b, answering(hello))
+	g := start(b, u.addr)
+	c := g.dial(b)
+	br := bufio.NewReader(c)
+	raw := []byte(get("Accept: */*", "User-Agent: bench"))
+	for b.Loop() {
+		if _, err := c.Write(raw); err != nil {
+			b.Fatal(err)
+		}
+		resp, err := http.ReadResponse(br, nil)
+		if err != nil {
+			b.Fatal(err)
+		}
+		_, _ = io.Copy(io.Discard, resp.Body)
 	}
 }
