@@ -1,0 +1,152 @@
+package main
+
+import (
+	"encoding/json"
+	"errors"
+	"fmt"
+	"net"
+	"net/http"
+	"os"
+	"os/exec"
+	"strconv"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/rogpeppe/go-internal/testscript"
+	"github.com/santhosh-tekuri/jsonschema/v6"
+
+	"github.com/materi/shield/gateway/testbed"
+)
+
+// TestMain lets this test binary be the program shield inside of the scripts.
+func TestMain(m *testing.M) {
+	testscript.Main(m, map[string]func(){"shield": main})
+}
+
+// TestScripts runs testdata/*.txtar. Beside the commands of testscript they have
+//
+//	exits CODE ARGUMENT...   runs shield, which must end with this exit code
+//	reachable URL            waits until a GET is answered with 200
+//	schema FILE              FILE must be a JSON Schema that compiles
+//	jsonlines FILE           each line of FILE must be a JSON object
+//
+// and the variable PORT, a port that is free.
+func TestScripts(t *testing.T) {
+	testscript.Run(t, testscript.Params{Dir: "testdata", Cmds: commandsOfScripts, Setup: setup, RequireExplicitExec: true, RequireUniqueNames: true})
+}
+
+// TestPostgresScripts runs testdata/postgres/*.txtar, which have the URL of an empty schema
+// in POSTGRES besides.
+func TestPostgresScripts(t *testing.T) {
+	url := testbed.Postgres(t)
+	testscript.Run(t, testscript.Params{
+		Dir: "testdata/postgres", Cmds: commandsOfScripts, RequireExplicitExec: true, RequireUniqueNames: true,
+		Setup: func(env *testscript.Env) error {
+			env.Setenv("POSTGRES", url)
+			return setup(env)
+		},
+	})
+}
+
+func setup(env *testscript.Env) error {
+	free, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		return err
+	}
+	_, port, err := net.SplitHostPort(free.Addr().String())
+	env.Setenv("PORT", port)
+	return errors.Join(err, free.Close())
+}
+
+var commandsOfScripts = map[string]func(*testscript.TestScript, bool, []string){
+	"exits":     exits,
+	"reachable": reachable,
+	"schema":    isSchema,
+	"jsonlines": jsonLines,
+}
+
+func exits(ts *testscript.TestScript, neg bool, args []string) {
+	if neg || len(args) < 1 {
+		ts.Fatalf("usage: exits CODE ARGUMENT...")
+	}
+	want, err := strconv.Atoi(args[0])
+	ts.Check(err)
+	got := 0
+	err = ts.Exec("shield", args[1:]...)
+	var failed *exec.ExitError
+	switch {
+	case errors.As(err, &failed):
+		got = failed.ExitCode()
+	case err != nil:
+		ts.Fatalf("shield %s: %v", strings.Join(args[1:], " "), err)
+	}
+	if got != want {
+		ts.Fatalf("shield %s exits with %d, want %d", strings.Join(args[1:], " "), got, want)
+	}
+}
+
+func reachable(ts *testscript.TestScript, neg bool, args []string) {
+	if neg || len(args) != 1 {
+		ts.Fatalf("usage: reachable URL")
+	}
+	deadline := time.After(30 * time.Second)
+	again := time.NewTicker(20 * time.Millisecond)
+	defer again.Stop()
+	client := http.Client{Timeout: 5 * time.Second}
+	last := errors.New("not asked")
+	for {
+		select {
+		case <-deadline:
+			ts.Fatalf("%s: %v", args[0], last)
+		case <-again.C:
+		}
+		answer, err := client.Get(args[0])
+		if err != nil {
+			last = err
+			continue
+		}
+		_ = answer.Body.Close()
+		if answer.StatusCode == http.StatusOK {
+			return
+		}
+		last = fmt.Errorf("status %d", answer.StatusCode)
+	}
+}
+
+func isSchema(ts *testscript.TestScript, neg bool, args []string) {
+	if neg || len(args) != 1 {
+		ts.Fatalf("usage: schema FILE")
+	}
+	doc, err := jsonschema.UnmarshalJSON(strings.NewReader(ts.ReadFile(args[0])))
+	ts.Check(err)
+	compiler := jsonschema.NewCompiler()
+	ts.Check(compiler.AddResource("schema.json", doc))
+	_, err = compiler.Compile("schema.json")
+	ts.Check(err)
+}
+
+func jsonLines(ts *testscript.TestScript, neg bool, args []string) {
+	if neg || len(args) != 1 {
+		ts.Fatalf("usage: jsonlines FILE")
+	}
+	for line := range strings.Lines(ts.ReadFile(args[0])) {
+		var object map[string]any
+		if err := json.Unmarshal([]byte(line), &object); err != nil {
+			ts.Fatalf("not a JSON object: %s", line)
+		}
+	}
+}
+
+func TestUsageNamesEveryCommand(t *testing.T) {
+	var out strings.Builder
+	code := run(t.Context(), nil, os.LookupEnv, &out, &out)
+	if code != usage {
+		t.Errorf("run() without a command = %d, want %d", code, usage)
+	}
+	for _, c := range commands() {
+		if !strings.Contains(out.String(), "  "+c.name+" ") {
+			t.Errorf("the usage does not name %q", c.name)
+		}
+	}
+}
