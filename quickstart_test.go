@@ -1,0 +1,264 @@
+package shield_test
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"net/http"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"sync"
+	"syscall"
+	"testing"
+	"time"
+
+	"github.com/materi/shield/gateway/testbed"
+)
+
+func TestMain(m *testing.M) {
+	code := m.Run()
+	if dir, err := programs(); err == nil {
+		_ = os.RemoveAll(dir)
+	}
+	os.Exit(code)
+}
+
+// programs builds what make build builds, once, into a directory of its own.
+var programs = sync.OnceValues(func() (string, error) {
+	dir, err := os.MkdirTemp("", "shield-build-")
+	if err != nil {
+		return "", err
+	}
+	for _, b := range []struct {
+		env  []string
+		args []string
+	}{
+		{nil, []string{"-o", filepath.Join(dir, "shield"), "./cmd/shield"}},
+		{nil, []string{"-o", filepath.Join(dir, "upstream"), "./examples/quickstart/upstream"}},
+		{
+			[]string{"GOOS=wasip1", "GOARCH=wasm"},
+			[]string{"-buildmode=c-shared", "-ldflags=-s -w", "-o", filepath.Join(dir, "plugins/email.wasm"), "./plugins/email/cmd"},
+		},
+	} {
+		cmd := exec.Command("go", append([]string{"build", "-trimpath"}, b.args...)...)
+		cmd.Env = append(os.Environ(), b.env...)
+		if out, err := cmd.CombinedOutput(); err != nil {
+			return "", errors.Join(fmt.Errorf("%v: %w\n%s", cmd, err, out), os.RemoveAll(dir))
+		}
+	}
+	return dir, nil
+})
+
+// quickstart is a gateway that runs from examples/quickstart, with its upstream, on ports
+// and in a directory of its own. The directory looks like a checkout in which make build
+// was run.
+type quickstart struct {
+	dir              string
+	address          string // of the gateway: host:port
+	upstream         string
+	env              []string // of everything that runs here
+	gateway, service *process
+}
+
+// newQuickstart makes the directory and chooses the ports. The environment of the test is
+// not passed on but for what programs need to run, so that a DATABASE_URL of the suite does
+// not decide which database is meant.
+func newQuickstart(t *testing.T, env ...string) *quickstart {
+	t.Helper()
+	built, err := programs()
+	if err != nil {
+		t.Fatal(err)
+	}
+	q := &quickstart{dir: t.TempDir(), address: freeAddress(t), upstream: freeAddress(t)}
+	entries, err := os.ReadDir(".")
+	if err != nil {
+		t.Fatal(err)
+	}
+	here, err := os.Getwd()
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, e := range entries {
+		if e.Name() == "build" || e.Name() == "data" || e.Name() == ".git" {
+			continue
+		}
+		if err := os.Symlink(filepath.Join(here, e.Name()), filepath.Join(q.dir, e.Name())); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if err := os.Symlink(built, filepath.Join(q.dir, "build")); err != nil {
+		t.Fatal(err)
+	}
+	q.env = append([]string{
+		"PATH=" + os.Getenv("PATH"), "HOME=" + os.Getenv("HOME"), "TMPDIR=" + os.TempDir(), "LC_ALL=C",
+		"SHIELD_LISTEN=" + q.address,
+		"SHIELD_PUBLIC_URL=http://" + q.address,
+		"SHIELD_UPSTREAM=http://" + q.upstream,
+		"SHIELD_DATA=" + filepath.Join(q.dir, "data"),
+		"SHIELD_PLUGINS=" + filepath.Join(built, "plugins"),
+	}, env...)
+	return q
+}
+
+// start runs upstream and gateway until the test ends, and returns when both are ready.
+func (q *quickstart) start(t *testing.T) {
+	t.Helper()
+	q.service = q.run(t, "build/upstream", "-listen", q.upstream)
+	q.gateway = q.run(t, "build/shield", "serve", "-config", "examples/quickstart/shield.yaml")
+	q.gateway.waitFor(t, "http://"+q.upstream+"/")
+	q.gateway.waitFor(t, "http://"+q.address+"/ready/")
+}
+
+func freeAddress(t *testing.T) string {
+	t.Helper()
+	ln, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer ln.Close()
+	return ln.Addr().String()
+}
+
+// process is a program that runs beside the test.
+type process struct {
+	cmd  *exec.Cmd
+	done chan struct{} // closed when it has ended
+	err  error         // how; to be read after done
+
+	mu  sync.Mutex
+	log bytes.Buffer // what it wrote, both streams
+}
+
+func (q *quickstart) run(t *testing.T, program string, args ...string) *process {
+	t.Helper()
+	p := &process{cmd: exec.Command("./"+program, args...), done: make(chan struct{})}
+	p.cmd.Dir, p.cmd.Env = q.dir, q.env
+	p.cmd.Stdout, p.cmd.Stderr = p, p
+	if err := p.cmd.Start(); err != nil {
+		t.Fatal(err)
+	}
+	go func() {
+		p.err = p.cmd.Wait()
+		close(p.done)
+	}()
+	t.Cleanup(func() {
+		_ = p.cmd.Process.Kill() // nothing, if it has ended
+		<-p.done
+		if t.Failed() {
+			t.Logf("%s wrote:\n%s", program, p.output())
+		}
+	})
+	return p
+}
+
+// Write keeps what the program writes.
+func (p *process) Write(b []byte) (int, error) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return p.log.Write(b)
+}
+
+func (p *process) output() string {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return p.log.String()
+}
+
+// waitFor asks until the answer is 200.
+func (p *process) waitFor(t *testing.T, url string) {
+	t.Helper()
+	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
+	defer cancel()
+	again := time.NewTicker(20 * time.Millisecond)
+	defer again.Stop()
+	for {
+		status, err := get(ctx, url)
+		if status == http.StatusOK {
+			return
+		}
+		select {
+		case <-again.C:
+		case <-p.done:
+			t.Fatalf("%s: the gateway ended: %v", url, p.err)
+		case <-ctx.Done():
+			t.Fatalf("%s: status %d, %v", url, status, err)
+		}
+	}
+}
+
+func get(ctx context.Context, url string) (int, error) {
+	req, err := http.NewRequestWithContext(ctx, http.MethodGet, url, nil)
+	if err != nil {
+		return 0, err
+	}
+	answer, err := http.DefaultClient.Do(req)
+	if err != nil {
+		return 0, err
+	}
+	_, err = io.Copy(io.Discard, answer.Body)
+	return answer.StatusCode, errors.Join(err, answer.Body.Close())
+}
+
+// stop asks the program to end and waits until it has.
+func (p *process) stop(t *testing.T) {
+	t.Helper()
+	if err := p.cmd.Process.Signal(syscall.SIGTERM); err != nil {
+		t.Fatal(err)
+	}
+	select {
+	case <-p.done:
+	case <-time.After(40 * time.Second):
+		t.Fatal("the gateway does not end")
+	}
+	if p.err != nil {
+		t.Errorf("the gateway ended with %v", p.err)
+	}
+}
+
+func TestWalkthroughOnSQLite(t *testing.T) {
+	t.Parallel()
+	walk(t)
+}
+
+func TestWalkthroughOnPostgresAndRedis(t *testing.T) {
+	t.Parallel()
+	redis, _ := testbed.Redis(t) // keys are made with the secret of the installation, so no prefix is needed
+	walk(t, "DATABASE_URL="+testbed.Postgres(t), "REDIS_URL="+redis)
+}
+
+// walk runs the quickstart's walkthrough against a gateway, and then looks at its log.
+func walk(t *testing.T, env ...string) {
+	q := newQuickstart(t, env...)
+	q.start(t)
+	cmd := exec.Command("bash", "examples/quickstart/walkthrough.sh")
+	cmd.Dir = q.dir
+	cmd.Env = append(q.env, "BASE=http://"+q.address, "MAIL="+filepath.Join(q.dir, "data/mail"))
+	out, err := cmd.CombinedOutput()
+	if err != nil || !strings.Contains(string(out), "All as it should be.") {
+		t.Fatalf("the walkthrough: %v\n%s", err, out)
+	}
+	q.gateway.stop(t)
+	checkLog(t, q.gateway.output())
+}
+
+// checkLog holds the log to what is promised of it: JSON objects, and no secrets.
+func checkLog(t *testing.T, log string) {
+	t.Helper()
+	for line := range strings.Lines(log) {
+		var record map[string]any
+		if err := json.Unmarshal([]byte(line), &record); err != nil {
+			t.Errorf("the log has a line that is no JSON object: %s", line)
+		}
+	}
+	for _, secret := range []string{"eyJ", "@example.com", "correct horse", "PRIVATE KEY", "/auth/verify/"} {
+		if strings.Contains(log, secret) {
+			t.Errorf("the log holds %q", secret)
+		}
+	}
+}
