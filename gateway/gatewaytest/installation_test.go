@@ -71,10 +71,18 @@ func onPostgres(t testing.TB) *installation {
 	return in
 }
 
-// onBoth runs a story on each kind of installation.
+// onBoth runs a story on each kind of installation. Stories run in parallel: they mostly
+// wait.
 func onBoth(t *testing.T, story func(t *testing.T, in *installation)) {
-	t.Run("sqlite", func(t *testing.T) { story(t, onSQLite(t)) })
-	t.Run("postgres", func(t *testing.T) { story(t, onPostgres(t)) })
+	t.Parallel()
+	t.Run("sqlite", func(t *testing.T) {
+		t.Parallel()
+		story(t, onSQLite(t))
+	})
+	t.Run("postgres", func(t *testing.T) {
+		t.Parallel()
+		story(t, onPostgres(t))
+	})
 }
 
 // file is the configuration of the tests. Limits are wide and answers are not held back, so
