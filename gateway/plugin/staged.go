@@ -15,6 +15,7 @@ import (
 const (
 	maxWrites = 64
 	maxStaged = 1 << 20 // bytes of all keys and values
+	maxReads  = 256     // different entries
 )
 
 // staged is the key-value map of a provider as one call sees it: committed entries, and
@@ -24,6 +25,7 @@ type staged struct {
 	provider string
 	now      func() time.Time
 	pending  map[string]change
+	read     map[string]int64 // versions of the committed entries that the call saw
 	versions int64
 	size     int
 }
@@ -36,15 +38,23 @@ type change struct {
 }
 
 func newStaged(r Reader, provider string, now func() time.Time) *staged {
-	return &staged{reader: r, provider: provider, now: now, pending: make(map[string]change)}
+	return &staged{reader: r, provider: provider, now: now, pending: make(map[string]change), read: make(map[string]int64)}
 }
 
 // writes returns what was staged, in the order of the keys, so that commits that overlap
-// take their locks in one order.
+// take their locks in one order. What was only read is among it: a login must not outlive
+// the password that it was checked against, if that is changed while the call runs.
 func (s *staged) writes() []Write {
+	all := make(map[string]Write, len(s.read)+len(s.pending))
+	for key, version := range s.read {
+		all[key] = Write{Provider: s.provider, Key: key, Checked: true, IfVersion: version, ReadOnly: true}
+	}
+	for key, c := range s.pending {
+		all[key] = c.write
+	}
 	var list []Write
-	for _, key := range slices.Sorted(maps.Keys(s.pending)) {
-		list = append(list, s.pending[key].write)
+	for _, key := range slices.Sorted(maps.Keys(all)) {
+		list = append(list, all[key])
 	}
 	return list
 }
@@ -61,7 +71,19 @@ func (s *staged) Get(ctx context.Context, key string) (sdk.Entry, bool, error) {
 		}
 		return sdk.Entry{Value: slices.Clone(c.write.Value), Version: c.version}, true, nil
 	}
-	return s.reader.KV(ctx, s.provider, key, now)
+	before, again := s.read[key]
+	if !again && len(s.read) == maxReads {
+		return sdk.Entry{}, false, sdk.ErrTooLarge
+	}
+	entry, found, err := s.reader.KV(ctx, s.provider, key, now)
+	if err != nil {
+		return sdk.Entry{}, false, err
+	}
+	if again && entry.Version != before {
+		return sdk.Entry{}, false, sdk.ErrConflict
+	}
+	s.read[key] = entry.Version
+	return entry, found, nil
 }
 
 // Set stages a value.

@@ -8,6 +8,8 @@ import (
 	"testing"
 	"time"
 
+	"github.com/google/go-cmp/cmp"
+
 	"github.com/materi/shield/sdk"
 	"github.com/materi/shield/sdk/providertest"
 	"github.com/materi/shield/sdk/wire"
@@ -111,6 +113,56 @@ func TestWriteKeepsTheConditionOfTheFirstComparison(t *testing.T) {
 	}
 }
 
+func TestWhatAnAnswerWasComputedFromIsHeldAtTheCommit(t *testing.T) {
+	ctx := context.Background()
+	s := newMap()
+	for _, key := range []string{"old", "absent", "written"} {
+		if _, _, err := s.Get(ctx, key); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if err := s.Set(ctx, "written", []byte("a"), 0); err != nil {
+		t.Fatal(err)
+	}
+	want := []Write{
+		{Provider: "p", Key: "absent", Checked: true, ReadOnly: true},
+		{Provider: "p", Key: "old", Checked: true, IfVersion: 3, ReadOnly: true},
+		{Provider: "p", Key: "written", Value: []byte("a")},
+	}
+	if diff := cmp.Diff(want, s.writes()); diff != "" {
+		t.Errorf("writes (-want +got):\n%s", diff)
+	}
+}
+
+func TestReadsOfOneCallAgree(t *testing.T) {
+	ctx := context.Background()
+	db := &database{entries: map[string]sdk.Entry{"p/old": {Version: 3}}}
+	s := newStaged(db, "p", func() time.Time { return now })
+	if _, _, err := s.Get(ctx, "old"); err != nil {
+		t.Fatal(err)
+	}
+	db.put("p", "old", "changed by another", 4)
+	if _, _, err := s.Get(ctx, "old"); !errors.Is(err, sdk.ErrConflict) {
+		t.Errorf("Get() of an entry that changed during the call = %v, want %v", err, sdk.ErrConflict)
+	}
+}
+
+func TestReadsAreBounded(t *testing.T) {
+	ctx := context.Background()
+	s := newMap()
+	for i := range maxReads {
+		if _, _, err := s.Get(ctx, strings.Repeat("k", i+1)); err != nil {
+			t.Fatalf("read %d: %v", i, err)
+		}
+	}
+	if _, _, err := s.Get(ctx, "one more"); !errors.Is(err, sdk.ErrTooLarge) {
+		t.Errorf("read %d: error %v, want %v", maxReads+1, err, sdk.ErrTooLarge)
+	}
+	if _, _, err := s.Get(ctx, "k"); err != nil {
+		t.Errorf("a key that was read already: %v", err)
+	}
+}
+
 func TestUncheckedWriteStaysUnchecked(t *testing.T) {
 	ctx := context.Background()
 	s := newMap()
@@ -169,6 +221,9 @@ func TestStagedMapBehavesLikeThatOfProvidertest(t *testing.T) {
 			for _, w := range ours.writes() {
 				if w.Checked && db.entries["p/"+w.Key].Version != w.IfVersion {
 					t.Fatalf("round %d: write %+v over %+v", round, w, db.entries["p/"+w.Key])
+				}
+				if w.ReadOnly {
+					continue
 				}
 				delete(db.entries, "p/"+w.Key)
 				if !w.Delete {

@@ -30,7 +30,7 @@ func (s *Store) KV(ctx context.Context, provider, key string, now time.Time) (sd
 
 // write applies staged changes. They are sorted by key, so that two transactions never wait
 // for each other's entries; changes of one key keep their order.
-func write(ctx context.Context, c Conn, writes []plugin.Write, now time.Time) error {
+func (s *Store) write(ctx context.Context, c Conn, writes []plugin.Write, now time.Time) error {
 	writes = slices.Clone(writes)
 	slices.SortStableFunc(writes, func(a, b plugin.Write) int {
 		if c := strings.Compare(a.Provider, b.Provider); c != 0 {
@@ -42,7 +42,11 @@ func write(ctx context.Context, c Conn, writes []plugin.Write, now time.Time) er
 		if !isText(w.Provider, w.Key) {
 			return ErrText
 		}
-		held, err := writeOne(ctx, c, w, now)
+		apply := writeOne
+		if w.ReadOnly {
+			apply = s.unchanged
+		}
+		held, err := apply(ctx, c, w, now)
 		if err != nil {
 			return err
 		}
@@ -51,6 +55,16 @@ func write(ctx context.Context, c Conn, writes []plugin.Write, now time.Time) er
 		}
 	}
 	return nil
+}
+
+// unchanged reports whether an entry still has the version that it was read at, and keeps
+// it so until the transaction ends. The absence of an entry is not kept.
+func (s *Store) unchanged(ctx context.Context, c Conn, w plugin.Write, now time.Time) (bool, error) {
+	var version int64
+	err := c.Query(ctx, `SELECT version FROM shield_kv
+		WHERE provider = $1 AND key = $2 AND (expires_at IS NULL OR expires_at > $3)`+s.dialect.Lock,
+		[]any{w.Provider, w.Key, now}, func(r Row) error { return r.Scan(&version) })
+	return version == w.IfVersion, err
 }
 
 // writeOne applies one change and reports whether its condition held. An entry that has

@@ -54,7 +54,7 @@ func (s *Store) commit(ctx context.Context, conn Conn, c login.Commit) ([]string
 	if err := spendFlows(ctx, conn, c); err != nil {
 		return nil, err
 	}
-	if err := write(ctx, conn, c.Writes, c.Now); err != nil {
+	if err := s.write(ctx, conn, c.Writes, c.Now); err != nil {
 		return nil, err
 	}
 	if err := s.commitUser(ctx, conn, c, status); err != nil {

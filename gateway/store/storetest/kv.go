@@ -48,6 +48,13 @@ func kvConditions(t *testing.T, e Engine) {
 		{"delete if absent, absent", plugin.Write{Key: "absent", Delete: true, Checked: true}, true, "-"},
 		{"delete if absent, there", plugin.Write{Key: "there", Delete: true, Checked: true}, false, ""},
 		{"delete if absent, expired", plugin.Write{Key: "expired", Delete: true, Checked: true}, true, "-"},
+		{"read, same", plugin.Write{Key: "there", ReadOnly: true, Checked: true, IfVersion: same}, true, "1"},
+		{"read, other", plugin.Write{Key: "there", ReadOnly: true, Checked: true, IfVersion: other}, false, ""},
+		{"read, absent", plugin.Write{Key: "absent", ReadOnly: true, Checked: true}, true, "-"},
+		{"read, made since", plugin.Write{Key: "there", ReadOnly: true, Checked: true}, false, ""},
+		{"read, gone since", plugin.Write{Key: "absent", ReadOnly: true, Checked: true, IfVersion: other}, false, ""},
+		{"read, expired since", plugin.Write{Key: "expired", ReadOnly: true, Checked: true, IfVersion: same}, false, ""},
+		{"read, expired before", plugin.Write{Key: "expired", ReadOnly: true, Checked: true}, true, "-"},
 	} {
 		c.w.Provider = fmt.Sprint("provider", i)
 		commit(t, s, login.Commit{Writes: []plugin.Write{
