@@ -184,16 +184,14 @@ func (l *Login) Begin(ctx context.Context, a Attempt) (Outcome, error) {
 // another purpose is as unknown as a forged one. It returns [ErrSpent] for a token that
 // is unknown, expired or used.
 func (l *Login) Continue(ctx context.Context, token string, purposes []sdk.FlowKind, a Attempt) (Outcome, error) {
-	var kind sdk.FlowKind
 	out, err := l.repeat(ctx, func() (Outcome, error) {
 		f, err := l.flowOf(ctx, token, purposes)
 		if err != nil {
 			return Outcome{}, err
 		}
-		kind = f.Kind
+		a.Provider, a.Kind, a.Form = f.Provider, f.Kind, f.Form
 		return l.resume(ctx, f, a)
 	})
-	a.Kind = kind
 	l.count(a, err)
 	return out, err
 }
@@ -219,7 +217,6 @@ func (l *Login) resume(ctx context.Context, f Flow, a Attempt) (Outcome, error) 
 		return Outcome{}, fmt.Errorf("flow %s: %w", f.ID, err)
 	}
 	flow := sdk.Flow{ID: f.ID, Kind: f.Kind, Form: f.Form, Saved: saved, StartedAt: f.CreatedAt}
-	a.Provider, a.Kind, a.Form = f.Provider, f.Kind, f.Form
 	answer, err := l.providers.Continue(ctx, f.Provider, flow, l.request(a))
 	if err != nil {
 		return Outcome{}, err
@@ -232,11 +229,15 @@ func (l *Login) resume(ctx context.Context, f Flow, a Attempt) (Outcome, error) 
 func (l *Login) repeat(ctx context.Context, attempt func() (Outcome, error)) (Outcome, error) {
 	for try := 1; ; try++ {
 		out, err := attempt()
-		lost := errors.Is(err, ErrChanged) || errors.Is(err, account.ErrConflict)
-		if !lost || try == tries || ctx.Err() != nil {
+		if !lost(err) || try == tries || ctx.Err() != nil {
 			return out, err
 		}
 	}
+}
+
+// lost reports whether an attempt's commit found its ground shifted.
+func lost(err error) bool {
+	return errors.Is(err, ErrChanged) || errors.Is(err, account.ErrConflict)
 }
 
 // flowOf finds the flow of a one-time token.
@@ -298,12 +299,17 @@ func (l *Login) tellsOfAddress(a Attempt) bool {
 const FormMagicLink = "magic_link"
 
 // hush makes the answer for an unknown address that of a known one. Only a no that speaks
-// of the account is hushed: a malformed address is still refused.
+// of the account is hushed: a malformed address is still refused. So is an attempt that
+// lost every race, since only addresses that are not yet verified have races: the attempts
+// that won have mailed the address.
 func (l *Login) hush(a Attempt, out Outcome, err error) (Outcome, error) {
 	if !l.tellsOfAddress(a) {
 		return out, err
 	}
 	out.User = nil
+	if lost(err) {
+		return Outcome{Mailed: true}, nil
+	}
 	var denied *Denied
 	if errors.As(err, &denied) {
 		switch denied.Code {

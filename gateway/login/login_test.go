@@ -42,7 +42,7 @@ func (p *provider) Continue(_ context.Context, _ string, f sdk.Flow, r sdk.Reque
 	return p.next(f, r)
 }
 
-func (p *provider) Kind(string) string { return "email" }
+func (p *provider) Kind(name string) string { return "kind of " + name }
 
 // outbox seals like the real one, and keeps the links.
 type outbox struct {
@@ -74,6 +74,7 @@ type bench struct {
 	outbox   *outbox
 	store    *store.Store
 	sessions *session.Keeper
+	metrics  *prometheus.Registry
 	now      atomic.Pointer[time.Time]
 }
 
@@ -84,6 +85,7 @@ func newBench(t *testing.T, change ...func(*config.Login)) *bench {
 	b.now.Store(&start)
 	now := func() time.Time { return *b.now.Load() }
 	log, reg := slog.New(slog.DiscardHandler), prometheus.NewRegistry()
+	b.metrics = reg
 	key, err := seal.NewKey(strings.Repeat("k", seal.MinSecret))
 	if err != nil {
 		t.Fatal(err)
@@ -384,6 +386,55 @@ func TestAnswersThatMustNotTellAreAlikeForUnknownAddresses(t *testing.T) {
 		}
 		if _, err := b.Begin(t.Context(), a); code(err) != sdk.CodeInvalidEmail {
 			t.Errorf("%s of no address = %v, want INVALID_EMAIL_FORMAT", a.Kind, err)
+		}
+	}
+}
+
+func TestARegistrationThatLosesEveryRaceIsAnsweredLikeOneOfAKnownAddress(t *testing.T) {
+	tries := 0
+	lose := func(f sdk.Flow, r sdk.Request) (plugin.Answer, error) {
+		tries++
+		a, err := verifyMail(ann, "")(f, r)
+		a.Writes = []plugin.Write{{Provider: "email", Key: "addr", Checked: true, IfVersion: 1}} // never there
+		return a, err
+	}
+	b := newBench(t)
+	b.provider.begin = lose
+	out, err := b.Begin(t.Context(), attempt(sdk.FlowRegister, "password"))
+	if err != nil || !out.Mailed || out.User != nil || tries < 2 {
+		t.Errorf("Begin() = %+v, %v after %d tries, want the answer of a known address", out, err, tries)
+	}
+	b = newBench(t, func(c *config.Login) { c.ExistingAccount = "conflict" })
+	b.provider.begin = lose
+	if _, err := b.Begin(t.Context(), attempt(sdk.FlowRegister, "password")); !errors.Is(err, login.ErrChanged) {
+		t.Errorf("Begin() where answers may tell = %v, want %v", err, login.ErrChanged)
+	}
+}
+
+func TestALoginByLinkIsCountedForItsProvider(t *testing.T) {
+	b := newBench(t)
+	b.register(t)
+	b.provider.begin = func(sdk.Flow, sdk.Request) (plugin.Answer, error) {
+		return answer(sdk.Step{Mail: &sdk.Mail{Template: mail.TemplateMagicLink, To: ann.Email}})
+	}
+	if _, err := b.Begin(t.Context(), attempt(sdk.FlowLogin, login.FormMagicLink)); err != nil {
+		t.Fatal(err)
+	}
+	b.provider.next = done(verified(ann))
+	token := b.outbox.last(t).Link
+	token = token[strings.LastIndex(token, "/")+1:]
+	if _, err := b.Continue(t.Context(), token, []sdk.FlowKind{sdk.FlowLogin}, login.Attempt{}); err != nil {
+		t.Fatal(err)
+	}
+	families, err := b.metrics.Gather()
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, f := range families {
+		for _, m := range f.GetMetric() {
+			if f.GetName() == "materi_auth_attempts_total" && m.GetLabel()[0].GetValue() != "kind of email" {
+				t.Errorf("counted as %v", m.GetLabel())
+			}
 		}
 	}
 }
