@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
+	"io"
 	"log/slog"
 	"sync/atomic"
 	"testing"
@@ -132,5 +133,27 @@ func TestMetricsSwitchedOffAre404(t *testing.T) {
 	}
 	if err := newAdmin(t, true).Metrics(&ctx); err != nil || ctx.Response.StatusCode() != 200 {
 		t.Errorf("Metrics() = %v, %d", err, ctx.Response.StatusCode())
+	}
+}
+
+// endless is a body that nobody should read.
+type endless struct{ read int }
+
+func (e *endless) Read(p []byte) (int, error) {
+	if e.read += len(p); e.read > 1<<20 {
+		return 0, io.ErrUnexpectedEOF
+	}
+	return len(p), nil
+}
+
+func TestMetricsDoNotReadABody(t *testing.T) {
+	var ctx fasthttp.RequestCtx
+	body := &endless{}
+	ctx.Request.SetBodyStream(body, -1)
+	if err := newAdmin(t, true).Metrics(&ctx); err != nil || ctx.Response.StatusCode() != 200 {
+		t.Errorf("Metrics() = %v, %d", err, ctx.Response.StatusCode())
+	}
+	if body.read > 0 {
+		t.Errorf("Metrics() read %d bytes of the body", body.read)
 	}
 }
