@@ -10,8 +10,9 @@ const (
 	// Owned fields are set by the gateway alone; what a client sends is removed.
 	Owned
 	// Alias is a spelling that servers of the CGI tradition read as an owned field, or as
-	// one that frames or authenticates the request: they turn "-", "_" and "." alike into
-	// "_". A request with such a field is refused.
+	// one that frames or authenticates the request: they turn "-", "_" and ".", and some of
+	// them whatever is neither a letter nor a digit, alike into "_". A request with such a
+	// field is refused.
 	Alias
 )
 
@@ -45,7 +46,7 @@ func OwnershipOf(name []byte) Ownership {
 	}
 	alias := false
 	for i, c := range name {
-		if c == '_' || c == '.' || c == ' ' {
+		if c != '-' && !isAlphanumeric(c) {
 			c, alias = '-', true
 		}
 		folded[i] = lower(c)

@@ -69,6 +69,8 @@ var refused = []struct {
 	// Aliases of fields that the gateway owns or frames by.
 	{"X_User_ID", get("X_User_ID: admin"), 400, "BAD_REQUEST"},
 	{"X.User.Id", get("X.User.Id: admin"), 400, "BAD_REQUEST"},
+	{"X!User~Id", get("X!User~Id: admin"), 400, "BAD_REQUEST"},
+	{"Content~Length", get("Content~Length: 5"), 400, "BAD_REQUEST"},
 	{"x-user_id", get("x-user_id: admin"), 400, "BAD_REQUEST"},
 	{"X_Forwarded_For", get("X_Forwarded_For: 1.2.3.4"), 400, "BAD_REQUEST"},
 	{"X_Forwarded_Something_Long_Enough_To_Be_Cut", get("X_Forwarded_Something_Long_Enough_To_Be_Cut: 1"), 400, "BAD_REQUEST"},
