@@ -172,10 +172,11 @@ func (c *conn) Close() error {
 	return c.Conn.Close()
 }
 
-// state hears from fasthttp. A connection is new or idle only while nothing of a request is
-// buffered, so the next read begins with a request line. (A pipelined request does not pass
-// here. Its line end cannot be watched, and need not be: with a bare LF in it every server
-// that insists on CRLF finds a malformed version and refuses.)
+// state hears from fasthttp. When a connection is new or idle the next read begins with a
+// request line, unless a pipelined request is buffered already. (The line end of such a one
+// cannot be watched, and need not be: with a bare LF in it every server that insists on CRLF
+// finds a malformed version and refuses. The next read may then begin anywhere in it, so
+// only a line that names the protocol is held against the client.)
 func (c *connections) state(nc net.Conn, state fasthttp.ConnState) {
 	if conn, ok := nc.(*conn); ok && (state == fasthttp.StateNew || state == fasthttp.StateIdle) {
 		conn.line = lineWatch{watching: true}
@@ -186,23 +187,40 @@ func (c *connections) state(nc net.Conn, state fasthttp.ConnState) {
 type lineWatch struct {
 	watching bool
 	bare     bool
+	loose    bool // an LF without its CR was seen; whether in a request line is not known yet
 	last     byte
 	length   int // bytes of the line so far, CR excluded
+	version  int // how much of versionMark the line ends with, or all of it if it was seen
 }
+
+// versionMark is in every request line that fasthttp accepts.
+const versionMark = "HTTP/"
 
 func (w *lineWatch) see(p []byte) {
 	for _, b := range p {
-		switch {
-		case b == '\n' && w.last != '\r':
-			w.bare, w.watching = true, false
-			return
-		case b == '\n' && w.length > 0:
-			w.watching = false
-			return
-		case b != '\r' && b != '\n': // empty lines before a request are allowed, RFC 9112 §2.2
+		if b == '\n' {
+			w.loose = w.loose || w.last != '\r'
+			if w.length > 0 {
+				w.bare, w.watching = w.loose && w.version == len(versionMark), false
+				return
+			}
+		} else if b != '\r' { // empty lines before a request are allowed, RFC 9112 §2.2
 			w.length++
+			w.seeVersion(b)
 		}
 		w.last = b
+	}
+}
+
+func (w *lineWatch) seeVersion(b byte) {
+	switch {
+	case w.version == len(versionMark):
+	case b == versionMark[w.version]:
+		w.version++
+	case b == versionMark[0]:
+		w.version = 1
+	default:
+		w.version = 0
 	}
 }
 
