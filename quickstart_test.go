@@ -12,6 +12,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"regexp"
 	"strings"
 	"sync"
 	"syscall"
@@ -95,6 +96,7 @@ func newQuickstart(t *testing.T, env ...string) *quickstart {
 	if err := os.Symlink(built, filepath.Join(q.dir, "build")); err != nil {
 		t.Fatal(err)
 	}
+	q.takeCache(t, built)
 	q.env = append([]string{
 		"PATH=" + os.Getenv("PATH"), "HOME=" + os.Getenv("HOME"), "TMPDIR=" + os.TempDir(), "LC_ALL=C",
 		"SHIELD_LISTEN=" + q.address,
@@ -113,6 +115,41 @@ func (q *quickstart) start(t *testing.T) {
 	q.gateway = q.run(t, "build/shield", "serve", "-config", "examples/quickstart/shield.yaml")
 	q.gateway.waitFor(t, "http://"+q.upstream+"/")
 	q.gateway.waitFor(t, "http://"+q.address+"/ready/")
+	q.keepCache(t)
+}
+
+// cacheMutex guards the compiled plugin that the gateways of all tests share: compiling it
+// takes more than a second.
+var cacheMutex sync.Mutex
+
+// takeCache gives the gateway what another one compiled, if there was one.
+func (q *quickstart) takeCache(t *testing.T, built string) {
+	t.Helper()
+	cacheMutex.Lock()
+	defer cacheMutex.Unlock()
+	kept := filepath.Join(built, "cache")
+	if _, err := os.Stat(kept); err != nil {
+		return
+	}
+	cache := filepath.Join(q.dir, "data/cache")
+	err := errors.Join(os.CopyFS(cache, os.DirFS(kept)), os.Chmod(filepath.Dir(cache), 0o700), os.Chmod(cache, 0o700))
+	if err != nil {
+		t.Fatal(err)
+	}
+}
+
+// keepCache keeps what the gateway compiled.
+func (q *quickstart) keepCache(t *testing.T) {
+	t.Helper()
+	cacheMutex.Lock()
+	defer cacheMutex.Unlock()
+	kept := filepath.Join(q.dir, "build/cache")
+	if _, err := os.Stat(kept); err == nil {
+		return
+	}
+	if err := os.CopyFS(kept, os.DirFS(filepath.Join(q.dir, "data/cache"))); err != nil {
+		t.Fatal(err)
+	}
 }
 
 func freeAddress(t *testing.T) string {
@@ -151,11 +188,13 @@ func (q *quickstart) run(t *testing.T, program string, args ...string) *process 
 		_ = p.cmd.Process.Kill() // nothing, if it has ended
 		<-p.done
 		if t.Failed() {
-			t.Logf("%s wrote:\n%s", program, p.output())
+			t.Logf("%s wrote, without the probes:\n%s", program, probes.ReplaceAllString(p.output(), ""))
 		}
 	})
 	return p
 }
+
+var probes = regexp.MustCompile(`(?m)^.*"route":"ready".*\n`)
 
 // Write keeps what the program writes.
 func (p *process) Write(b []byte) (int, error) {
@@ -175,7 +214,7 @@ func (p *process) waitFor(t *testing.T, url string) {
 	t.Helper()
 	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
 	defer cancel()
-	again := time.NewTicker(20 * time.Millisecond)
+	again := time.NewTicker(50 * time.Millisecond)
 	defer again.Stop()
 	for {
 		status, err := get(ctx, url)
