@@ -94,6 +94,34 @@ func TestProxyPassesAnAnswerThatComesBeforeTheBody(t *testing.T) {
 	}
 }
 
+func TestProxyUsesNoConnectionAgainThatAnsweredTooEarly(t *testing.T) {
+	answered := make(chan bool, 1)
+	u := newUpstream(t, func(c net.Conn, br *bufio.Reader) {
+		if _, err := http.ReadRequest(br); err == nil { // and not its body, which is the next request then
+			_, _ = io.WriteString(c, hello)
+			answered <- true
+		}
+		_, _ = io.Copy(io.Discard, br)
+	})
+	b := start(t, u.addr)
+	c := b.dial(t)
+	br := bufio.NewReader(c)
+	const smuggled = "GET /smuggled HTTP/1.1\r\nHost: a\r\n\r\n"
+	write(t, c, request("POST", "/", "a", fmt.Sprintf("Content-Length: %d", 1+len(smuggled))))
+	<-answered
+	write(t, c, smuggled)
+	if got := readAnswer(t, br, "POST"); got.status != 200 || got.body != "hello" {
+		t.Errorf("answer = %d %q", got.status, got.body)
+	}
+	write(t, c, get())
+	if got := readAnswer(t, br, "GET"); got.status != 200 {
+		t.Errorf("answer = %d %q", got.status, got.body)
+	}
+	if n := u.conns.Load(); n != 2 {
+		t.Errorf("%d upstream connections, want 2", n)
+	}
+}
+
 func TestProxySends100AfterItsChecks(t *testing.T) {
 	u := newUpstream(t, answering(hello))
 	b := start(t, u.addr, func(s *setup) { s.route.BodyBytes = 10 })

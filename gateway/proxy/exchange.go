@@ -20,6 +20,8 @@ type exchange struct {
 	timeout time.Duration
 	method  string
 	sent    bool // the whole request is out, so the connection can be used again
+	begun   bool // a part of it is
+	early   bool // the upstream spoke before that
 }
 
 // pieces are the buffers that requests are written through.
@@ -35,7 +37,9 @@ func (x *exchange) run(buf *[]byte, body io.Reader, chunked bool) (*fasthttp.Res
 	if e, ok := errors.AsType[*edge.Error](sendErr); ok {
 		return nil, e // the client's body broke off: the upstream must not see a clean end
 	}
-	x.sent = sendErr == nil
+	// Who answers before the request is out may not read the rest of it, or read it as the
+	// next one.
+	x.sent = sendErr == nil && !x.early
 	resp, err := x.receive()
 	if err == nil {
 		return resp, nil // also when the upstream answered before it read everything
@@ -58,6 +62,7 @@ func (x *exchange) send(buf *[]byte, body io.Reader, chunked bool) error {
 	for {
 		piece, n, err := readPiece(out, body, chunked)
 		if n > 0 || err == io.EOF {
+			x.early = x.early || x.begun && !quiet(x.conn.raw)
 			if err := x.write(piece); err != nil {
 				return err
 			}
@@ -73,6 +78,7 @@ func (x *exchange) send(buf *[]byte, body io.Reader, chunked bool) error {
 }
 
 func (x *exchange) write(p []byte) error {
+	x.begun = true
 	if _, err := x.conn.Write(p); err != nil {
 		return fmt.Errorf("write request: %w", err)
 	}
@@ -109,6 +115,7 @@ func readPiece(out []byte, body io.Reader, chunked bool) (_ []byte, n int, err e
 func (x *exchange) receive() (*fasthttp.Response, error) {
 	resp := fasthttp.AcquireResponse()
 	resp.StreamBody = true
+	resp.Header.SetNoDefaultContentType(true) // what the upstream does not say is not said for it
 	resp.SkipBody = x.method == fasthttp.MethodHead
 	x.conn.headUntil = time.Now().Add(x.timeout)
 	err := resp.ReadLimitBody(x.conn.reader, 0)
