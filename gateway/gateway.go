@@ -236,7 +236,8 @@ func (g *Gateway) buildAccess(*seal.Key) (err error) {
 		return err
 	}
 	g.proxy, err = proxy.New(proxy.Options{
-		Upstreams: g.cfg.Upstreams, BodyBytes: int64(g.cfg.Server.Limits.BodyBytes), Trace: g.cfg.Tracing.Enabled, Registerer: g.registry,
+		Upstreams: g.cfg.Upstreams, BodyBytes: int64(g.cfg.Server.Limits.BodyBytes), Trace: g.cfg.Tracing.Enabled,
+		OwnCookie: identity.CookieName, Registerer: g.registry,
 	})
 	if err != nil {
 		return err

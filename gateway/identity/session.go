@@ -16,8 +16,8 @@ import (
 	"github.com/materi/shield/gateway/token"
 )
 
-// cookieName names the cookie that may carry the refresh token.
-const cookieName = "shield_refresh"
+// CookieName names the cookie that may carry the refresh token.
+const CookieName = "shield_refresh"
 
 // tokensJSON is the token answer of the API.
 type tokensJSON struct {
@@ -70,7 +70,7 @@ func (a *API) writeTokens(ctx *fasthttp.RequestCtx, u account.User, s session.Se
 
 func (a *API) setCookie(ctx *fasthttp.RequestCtx, value string, expires time.Time) {
 	var cookie fasthttp.Cookie
-	cookie.SetKey(cookieName)
+	cookie.SetKey(CookieName)
 	cookie.SetValue(value)
 	cookie.SetPath("/")
 	cookie.SetHTTPOnly(true)
@@ -94,7 +94,7 @@ func (a *API) refreshToken(ctx *fasthttp.RequestCtx) (string, error) {
 	}
 	cookie := ""
 	if a.Session.Cookie && a.ownOrigin(ctx) {
-		cookie = string(ctx.Request.Header.Cookie(cookieName))
+		cookie = string(ctx.Request.Header.Cookie(CookieName))
 	}
 	if cookie == "" || ctx.Request.Header.ContentLength() != 0 {
 		if err := edge.ReadJSON(ctx, a.BodyBytes, &body); err != nil {

@@ -25,6 +25,11 @@ func (f *forwarder) appendHead(out []byte, ctx *fasthttp.RequestCtx, body bool, 
 		if f.ends(name) || contains(listed, name) {
 			continue
 		}
+		if len(f.ownCookie) > 0 && bytes.EqualFold(name, []byte("Cookie")) {
+			if value = withoutCookie(value, f.ownCookie); len(value) == 0 {
+				continue
+			}
+		}
 		out = append(out, name...)
 		out = append(out, ": "...)
 		out = append(out, value...)
@@ -113,6 +118,22 @@ func Encode(value string) string {
 		}
 	}
 	return string(out)
+}
+
+// withoutCookie returns the value of a Cookie field without the pairs of one name. It is
+// value itself if there are none.
+func withoutCookie(value, name []byte) []byte {
+	if !bytes.Contains(value, name) {
+		return value
+	}
+	var kept [][]byte
+	for pair := range bytes.SplitSeq(value, []byte(";")) {
+		pair = bytes.Trim(pair, " \t")
+		if n, _, _ := bytes.Cut(pair, []byte("=")); !bytes.Equal(bytes.TrimRight(n, " \t"), name) {
+			kept = append(kept, pair)
+		}
+	}
+	return bytes.Join(kept, []byte("; "))
 }
 
 // newTrace begins a trace: version 00, sampled (W3C Trace Context §3.2).

@@ -27,7 +27,10 @@ type Options struct {
 	HeaderBytes int64 // most bytes of the head of an upstream's answer; 0: 32 KiB
 	BodyBytes   int64 // most bytes of a request body where the route does not say; 0: unlimited
 	Trace       bool  // begin a W3C trace for each request
-	Registerer  prometheus.Registerer
+	// OwnCookie names the cookie of the gateway itself, which no upstream gets: it is worth
+	// more than the access token that is kept from them. Empty: there is none.
+	OwnCookie  string
+	Registerer prometheus.Registerer
 }
 
 // Identity calls set for each identity header of a request. It may call it for headers that
@@ -41,6 +44,7 @@ type Proxy struct {
 	headBytes int
 	bodyBytes int64
 	trace     bool
+	ownCookie []byte
 	failures  *prometheus.CounterVec
 }
 
@@ -55,7 +59,7 @@ func New(o Options) (*Proxy, error) {
 	}
 	p := &Proxy{
 		upstreams: map[string]*upstream{}, headBytes: int(o.HeaderBytes), bodyBytes: o.BodyBytes,
-		trace: o.Trace,
+		trace: o.Trace, ownCookie: []byte(o.OwnCookie),
 		failures: prometheus.NewCounterVec(prometheus.CounterOpts{
 			Name: "materi_shield_upstream_failures_total",
 			Help: "Requests that an upstream did not answer, by upstream and kind.",

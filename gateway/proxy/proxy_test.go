@@ -56,6 +56,16 @@ func TestProxySendsOneCanonicalHead(t *testing.T) {
 	}
 }
 
+func TestProxyKeepsTheOwnCookie(t *testing.T) {
+	u := newUpstream(t, answering(hello))
+	b := start(t, u.addr, func(s *setup) { s.options.OwnCookie = "refresh" })
+	b.send(t, get("Cookie: a=1; refresh=secret;b=2; refresh =secret; xrefresh=3", "Cookie: refresh=secret", "Cookie: c=refresh"))
+	got := u.received()
+	if strings.Contains(got, "secret") || !strings.Contains(got, "\r\nCookie: a=1; b=2; xrefresh=3\r\nCookie: c=refresh\r\n") {
+		t.Errorf("upstream received %q", got)
+	}
+}
+
 func TestProxyPassesAuthorizationOnPublicRoutesAlone(t *testing.T) {
 	for auth, want := range map[string]bool{"required": false, "optional": false, "public": true} {
 		u := newUpstream(t, answering(hello))
@@ -161,6 +171,9 @@ func TestProxyAnswersWithoutBody(t *testing.T) {
 			for range 2 { // the connections on both sides stay in step
 				write(t, c, request(row.method, "/", ""))
 				got := readAnswer(t, br, row.method)
+				if kind, ok := got.header["Content-Type"]; ok {
+					t.Errorf("Content-Type %q, and the upstream sent none", kind)
+				}
 				if got.status != row.status || got.header.Get("Content-Length") != row.length || got.body != "" {
 					t.Errorf("answer = %d, length %q, body %q", got.status, got.header.Get("Content-Length"), got.body)
 				}
