@@ -111,6 +111,9 @@ func (g *Gateway) proxied(r config.Route) (target, error) {
 	if err != nil {
 		return target{}, err
 	}
+	if t.admit, err = g.limiter.Before(r.RateLimits, t.admit); err != nil {
+		return target{}, err
+	}
 	t.serve, err = g.limiter.Before(r.RateLimits, t.serve)
 	return t, err
 }

@@ -17,7 +17,9 @@ import (
 const codeExceeded = "RATE_LIMIT_EXCEEDED"
 
 // Before returns next behind those of the named limits that do not ask who the sender is:
-// the stage stands in front of access, so that failing to authenticate costs, too.
+// the stage stands in front of access, so that failing to authenticate costs, too. A request
+// is counted at the first such stage that it comes to: one that asks before it sends its
+// body ("Expect: 100-continue") meets access twice.
 func (l *Limiter) Before(names []string, next edge.Handler) (edge.Handler, error) {
 	return l.stage(names, false, next)
 }
@@ -43,6 +45,12 @@ func (l *Limiter) stage(names []string, bySubject bool, next edge.Handler) (edge
 		return next, nil
 	}
 	return Headers(func(ctx *fasthttp.RequestCtx) error {
+		if !bySubject {
+			if ctx.UserValue(countedKey{}) != nil {
+				return next(ctx)
+			}
+			ctx.SetUserValue(countedKey{}, true)
+		}
 		for _, limit := range limits {
 			if err := l.Check(ctx, limit.Name, l.parts(ctx, limit)...); err != nil {
 				return err
@@ -51,6 +59,8 @@ func (l *Limiter) stage(names []string, bySubject bool, next edge.Handler) (edge
 		return next(ctx)
 	}), nil
 }
+
+type countedKey struct{}
 
 // Headers returns next with the headers of the limits on its answer, whatever the answer
 // is: an error begins anew, and the answer of an upstream replaces all headers. A handler

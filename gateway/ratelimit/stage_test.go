@@ -61,6 +61,27 @@ func TestStagesAskEachLimitOnce(t *testing.T) {
 	}
 }
 
+func TestARequestThatAsksFirstIsCountedOnce(t *testing.T) {
+	l := newLimiter(t, newClock(), nil, "", config.RateLimit{Name: "i", Limit: 2, Period: time.Hour, Key: []string{"ip"}})
+	admit, err := l.Before([]string{"i"}, nothing)
+	if err != nil {
+		t.Fatal(err)
+	}
+	serve, err := l.Before([]string{"i"}, nothing)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for range 2 {
+		ctx := newRequest("")
+		if err := errors.Join(admit(ctx), serve(ctx)); err != nil {
+			t.Errorf("request within the limit: %v", err)
+		}
+	}
+	if err := admit(newRequest("")); err == nil {
+		t.Error("a request over the limit was asked to go on")
+	}
+}
+
 func TestSubjectsHaveBudgetsOfTheirOwn(t *testing.T) {
 	l := newLimiter(t, newClock(), nil, "", config.RateLimit{Name: "s", Limit: 1, Period: time.Hour, Key: []string{"subject"}})
 	h, err := l.After([]string{"s"}, nothing)
