@@ -2,6 +2,8 @@ module github.com/materi/shield
 
 go 1.26.0
 
+// fasthttp 1.77.0 asks for 1.3.0, which the module proxy does not have. Drop it with the first
+// fasthttp that does without; see RATIONALE.md.
 replace github.com/molecule-man/go-brrr => github.com/molecule-man/go-brrr v1.0.1
 
 require (
@@ -65,4 +67,5 @@ require (
 	modernc.org/memory v1.12.1 // indirect
 )
 
+// modernc.org/sqlite names a version for its own tests that the module proxy does not have.
 replace github.com/google/pprof => github.com/google/pprof v0.0.0-20250317173921-a4b03ec1a45e
