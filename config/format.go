@@ -29,16 +29,16 @@ const (
 	idPattern   = `^[A-Za-z0-9][A-Za-z0-9._-]{0,62}$`
 	hostPattern = `^[a-z0-9_]([a-z0-9_-]{0,61}[a-z0-9_])?(\.[a-z0-9_]([a-z0-9_-]{0,61}[a-z0-9_])?)*$`
 	wordPattern = `^[!-~]+$`
-	pathPattern = `^/([A-Za-z0-9._~!$&'()*+,=:@/-]|%[2-9A-F][0-9A-F])*$`
+	pathPattern = `^/([A-Za-z0-9._~!$&'()*,=:@/-]|%[2-9A-F][0-9A-F])*$`
 )
 
 var (
-	name       = regexp.MustCompile(namePattern)
-	id         = regexp.MustCompile(idPattern)
-	hostname   = regexp.MustCompile(hostPattern)
-	word       = regexp.MustCompile(wordPattern)
-	unreserved = regexp.MustCompile(`^[A-Za-z0-9._~-]$`)
-	urlPath    = regexp.MustCompile(pathPattern)
+	name     = regexp.MustCompile(namePattern)
+	id       = regexp.MustCompile(idPattern)
+	hostname = regexp.MustCompile(hostPattern)
+	word     = regexp.MustCompile(wordPattern)
+	plain    = regexp.MustCompile(`^[A-Za-z0-9._~!$&'()*,=:@-]$`)
+	urlPath  = regexp.MustCompile(pathPattern)
 )
 
 // formats are the formats that tags may name. The table is never changed.
@@ -232,15 +232,15 @@ func canonicalPath(s string) error {
 	return nil
 }
 
-// hasNeedlessEscape reports whether a path escapes what must not be escaped: unreserved
-// characters, and those that servers disagree about.
+// hasNeedlessEscape reports whether a path escapes what must not be escaped: characters that
+// stand for themselves in a path, and those that servers disagree about.
 func hasNeedlessEscape(s string) bool {
 	for i := range len(s) {
 		if s[i] != '%' {
 			continue
 		}
 		c, err := strconv.ParseUint(s[i+1:i+3], 16, 8)
-		if err != nil || unreserved.MatchString(string(rune(c))) || strings.ContainsRune("/\\\x7f", rune(c)) {
+		if err != nil || plain.MatchString(string(rune(c))) || strings.ContainsRune("/\\\x7f", rune(c)) {
 			return true
 		}
 	}

@@ -8,8 +8,11 @@ var ErrPath = errors.New("path is ambiguous")
 const upperHex = "0123456789ABCDEF"
 
 // Canonical returns the one form of a request path that the route decision, the log and
-// the upstream see. Escapes of unreserved characters are decoded, the others get upper-case
-// digits, and bytes that RFC 3986 does not allow in a path are escaped.
+// the upstream see. Escapes of characters that stand for themselves in a path are decoded,
+// the others get upper-case digits, and bytes that RFC 3986 does not allow in a path are
+// escaped. RFC 3986 §2.2 would keep "%40" and "@" apart; servers do not, so a route for
+// "/@admin" must not be passed by with "/%40admin". Only "+" is always escaped, since some
+// servers read it as a space.
 //
 // Whatever two servers might read differently has no canonical form and gives [ErrPath]:
 // a path that does not begin with a slash, empty segments, dot segments in any spelling, an
@@ -72,7 +75,7 @@ func rewrite(path string, from int) (string, error) {
 			switch {
 			case d < 0x20 || d == 0x7f || d == '/' || d == '\\':
 				return "", ErrPath
-			case unreserved(d):
+			case class(d) == literal:
 				out = append(out, d)
 			default:
 				out = append(out, '%', upperHex[d>>4], upperHex[d&15])
@@ -108,7 +111,7 @@ const (
 	percent                    // begins an escape
 )
 
-// class sorts a byte by pchar of RFC 3986 §3.3, without ";".
+// class sorts a byte by pchar of RFC 3986 §3.3, without ";" and "+".
 func class(c byte) byteClass {
 	switch {
 	case unreserved(c):
@@ -119,7 +122,7 @@ func class(c byte) byteClass {
 		return forbidden
 	}
 	switch c {
-	case '/', '!', '$', '&', '\'', '(', ')', '*', '+', ',', '=', ':', '@':
+	case '/', '!', '$', '&', '\'', '(', ')', '*', ',', '=', ':', '@':
 		return literal
 	}
 	return escaped

@@ -12,7 +12,8 @@ import (
 func TestCanonical(t *testing.T) {
 	for path, want := range map[string]string{
 		"/": "/", "/a/b/": "/a/b/", "/%41%7e%2d": "/A~-", "/%c3%A4": "/%C3%A4", "/\xff": "/%FF", "/a b": "/a%20b",
-		"/%20%25%3b": "/%20%25%3B", "/a:b@c!$&'()*+,=": "/a:b@c!$&'()*+,=", "/...": "/...", "/%2e%2e.": "/...",
+		"/%20%25%3b": "/%20%25%3B", "/a:b@c!$&'()*,=": "/a:b@c!$&'()*,=",
+		"/%3a%40%21%24%26%27%28%29%2A%2C%3D": "/:@!$&'()*,=", "/a+b%2bc": "/a%2Bb%2Bc", "/...": "/...", "/%2e%2e.": "/...",
 	} {
 		if got, err := route.Canonical(path); err != nil || got != want {
 			t.Errorf("Canonical(%q) = %q, %v, want %q", path, got, err, want)
