@@ -149,6 +149,10 @@ func TestCookieCarriesTheRefreshTokenForOwnPagesOnly(t *testing.T) {
 		raw := g.raw(t, "POST /auth/refresh HTTP/1.1\r\nHost: "+g.address+"\r\nConnection: close\r\nCookie: "+kept.Name+"="+third.Refresh+"\r\n\r\n")
 		fourth := raw.tokens(t)
 
+		g.get(t, "/api/notes", bearer(fourth.Access), cookie("theme", "dark"), cookie(kept.Name, fourth.Refresh), cookie("lang", "de")).ok(t, http.StatusOK)
+		if got := in.upstream.last(t).header.Get("Cookie"); got != "theme=dark; lang=de" {
+			t.Error("an upstream must get the client's cookies, and never the gateway's")
+		}
 		out := g.post(t, "/auth/logout", nil, bearer(fourth.Access)).ok(t, http.StatusNoContent)
 		if gone := out.cookie(t); gone.Value != "" || gone.Expires.After(time.Now()) {
 			t.Errorf("logout leaves the cookie %+v", gone)
