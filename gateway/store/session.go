@@ -148,18 +148,22 @@ func (s *Store) revokeSessionsOf(ctx context.Context, c Conn, userID, except, re
 
 // RevocationsSince returns the revocations made at or after since that have not expired at
 // now, in the order in which they were made. since is in the database's time, as
-// [session.Revocation].At is, so that the clocks of the gateways do not matter.
+// [session.Revocation].At is, so that the clocks of the gateways do not matter. Operations
+// that hold all connections, because something keeps them waiting, do not delay it.
 func (s *Store) RevocationsSince(ctx context.Context, since, now time.Time) ([]session.Revocation, error) {
 	if since.IsZero() {
 		since = time.Unix(0, 0)
 	}
 	var all []session.Revocation
-	err := s.query(ctx, "read revocations", `SELECT seq, session_id, at, expires_at FROM shield_revocations
-		WHERE at >= $1 AND expires_at > $2 ORDER BY seq`, []any{since, now}, func() { all = nil }, func(r Row) error {
-		var v session.Revocation
-		err := r.Scan(&v.Seq, &v.SessionID, &v.At, &v.ExpiresAt)
-		all = append(all, v)
-		return err
+	err := s.run(ctx, "read revocations", func(ctx context.Context) error {
+		all = nil
+		return s.db.Urgent().Query(ctx, `SELECT seq, session_id, at, expires_at FROM shield_revocations
+			WHERE at >= $1 AND expires_at > $2 ORDER BY seq`, []any{since, now}, func(r Row) error {
+			var v session.Revocation
+			err := r.Scan(&v.Seq, &v.SessionID, &v.At, &v.ExpiresAt)
+			all = append(all, v)
+			return err
+		})
 	})
 	return all, err
 }

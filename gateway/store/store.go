@@ -62,6 +62,9 @@ type Row interface {
 // directly are transactions of their own; those of Query only read.
 type Engine interface {
 	Conn
+	// Urgent reads without waiting for a connection that other operations hold. It is for
+	// one caller at a time.
+	Urgent() Conn
 	// Tx runs f in one transaction that may write, and commits when f returns nil. Rows that
 	// f has read with [Dialect.Lock] cannot change before its end.
 	Tx(ctx context.Context, f func(Conn) error) error

@@ -31,9 +31,10 @@ const (
 	idleInTx         = "10000" // ms: a gateway that hangs must not hold its locks
 )
 
-// Open returns a store on the database that url names, with at most poolSize connections.
-// It does not connect: a server that is down makes calls fail with [store.ErrUnavailable]
-// until it is up. It fails when the URL cannot be understood; the error does not quote it.
+// Open returns a store on the database that url names, with at most poolSize connections
+// and one beside them for what is urgent. It does not connect: a server that is down makes
+// calls fail with [store.ErrUnavailable] until it is up. It fails when the URL cannot be
+// understood; the error does not quote it.
 func Open(_ context.Context, url string, poolSize int) (*store.Store, error) {
 	if poolSize < 1 || poolSize > 1<<16 {
 		return nil, fmt.Errorf("postgres: pool size %d is not between 1 and 65536", poolSize)
@@ -62,13 +63,21 @@ func Open(_ context.Context, url string, poolSize int) (*store.Store, error) {
 	if err != nil {
 		return nil, fmt.Errorf("postgres: make pool: %w", err)
 	}
-	return store.New(&engine{conn: conn{pool}, pool: pool}), nil
+	config = config.Copy()
+	config.MaxConns = 1
+	urgent, err := pgxpool.NewWithConfig(context.Background(), config)
+	if err != nil {
+		pool.Close()
+		return nil, fmt.Errorf("postgres: make pool: %w", err)
+	}
+	return store.New(&engine{conn: conn{pool}, pool: pool, urgent: urgent}), nil
 }
 
 type engine struct {
 	conn
 	pool   *pgxpool.Pool
-	closed atomic.Bool // pgxpool has no error value for it
+	urgent *pgxpool.Pool // of one connection
+	closed atomic.Bool   // pgxpool has no error value for it
 }
 
 // Dialect implements [store.Engine].
@@ -96,12 +105,16 @@ func (e *engine) Tx(ctx context.Context, f func(store.Conn) error) error {
 	return pgx.BeginTxFunc(ctx, e.pool, options, func(tx pgx.Tx) error { return f(conn{tx}) })
 }
 
+// Urgent implements [store.Engine].
+func (e *engine) Urgent() store.Conn { return conn{e.urgent} }
+
 // Ping implements [store.Engine].
 func (e *engine) Ping(ctx context.Context) error { return e.pool.Ping(ctx) }
 
 // Close implements [store.Engine].
 func (e *engine) Close() {
 	e.closed.Store(true)
+	e.urgent.Close()
 	e.pool.Close()
 }
 

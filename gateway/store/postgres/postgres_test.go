@@ -98,6 +98,53 @@ func TestDeadlineHoldsWhenTheServerIsSilent(t *testing.T) {
 	}
 }
 
+// Whoever holds all connections must not keep a gateway from learning which sessions ended.
+func TestRevocationsAreReadWhileAllConnectionsWait(t *testing.T) {
+	where := testbed.Postgres(t)
+	s, err := postgres.Open(t.Context(), where, 1)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer s.Close()
+	if err := s.Migrate(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	admin, err := pgx.Connect(t.Context(), where)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer admin.Close(context.Background())
+	if _, err := admin.Exec(t.Context(), `BEGIN; LOCK TABLE shield_users`); err != nil {
+		t.Fatal(err)
+	}
+	ctx, cancel := context.WithCancel(t.Context())
+	waiting := make(chan error, 1)
+	go func() {
+		_, err := s.UserByEmail(ctx, "ann@example.com")
+		waiting <- err
+	}()
+	defer func() {
+		cancel()
+		<-waiting
+	}()
+	blocked, deadline := false, time.Now().Add(5*time.Second)
+	for !blocked && time.Now().Before(deadline) {
+		err := admin.QueryRow(ctx, `SELECT EXISTS (SELECT FROM pg_locks
+			WHERE NOT granted AND relation = 'shield_users'::regclass)`).Scan(&blocked)
+		if err != nil {
+			t.Fatal(err)
+		}
+	}
+	if !blocked {
+		t.Fatal("the only connection does not wait for the lock")
+	}
+	soon, stop := context.WithTimeout(t.Context(), 2*time.Second)
+	defer stop()
+	if _, err := s.RevocationsSince(soon, time.Time{}, time.Now()); err != nil {
+		t.Errorf("RevocationsSince() = %v", err)
+	}
+}
+
 func TestComesBackWithTheServer(t *testing.T) {
 	where := testbed.Postgres(t)
 	u, err := url.Parse(where)

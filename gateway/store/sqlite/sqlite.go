@@ -130,6 +130,10 @@ func (e *engine) Tx(ctx context.Context, f func(store.Conn) error) (err error) {
 	return tx.Commit()
 }
 
+// Urgent implements [store.Engine]. Readers wait for nobody and soon give their connection
+// back.
+func (e *engine) Urgent() store.Conn { return conn{e.reader} }
+
 // Ping implements [store.Engine]. It reads, so that it does not wait for a writer.
 func (e *engine) Ping(ctx context.Context) error {
 	_, err := e.reader.ExecContext(ctx, "SELECT 1")
