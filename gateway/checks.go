@@ -4,10 +4,30 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"time"
 
 	"github.com/materi/shield/gateway/admin"
 	"github.com/materi/shield/gateway/plugin"
 )
+
+// unsureAtMost is how long after the start a token of this gateway waits for the revocations
+// to be read, which takes some milliseconds with a database that answers. Without one
+// proxying goes on, and readiness says that revocations may be missed.
+const unsureAtMost = 2 * time.Second
+
+// revoked reports whether a session has ended. A gateway that was just started does not
+// answer from ignorance.
+func (g *Gateway) revoked(sessionID string) bool {
+	select {
+	case <-g.sessions.Known():
+	default:
+		select {
+		case <-g.sessions.Known():
+		case <-g.unsure.Done():
+		}
+	}
+	return g.sessions.Revoked(sessionID)
+}
 
 // checks are what readiness asks, in the order in which it tells.
 func (g *Gateway) checks() []admin.Check {

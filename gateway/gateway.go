@@ -71,6 +71,7 @@ type Gateway struct {
 
 	schemaReady atomic.Bool // the schema is up to date and its readers run
 
+	unsure   context.Context // ends when tokens are judged by the revocations that are known, if any
 	run      context.Context // ends when the background work must end
 	end      context.CancelFunc
 	work     sync.WaitGroup
@@ -89,6 +90,9 @@ func New(o Options) (g *Gateway, err error) {
 		g.now = time.Now
 	}
 	g.run, g.end = context.WithCancel(context.Background())
+	unsure, sure := context.WithTimeout(g.run, unsureAtMost)
+	g.unsure = unsure
+	g.cleanup(func(context.Context) error { sure(); return nil })
 	defer func() {
 		if err != nil {
 			err = errors.Join(err, g.Stop(context.Background()))
@@ -229,7 +233,7 @@ func (g *Gateway) buildMail(key *seal.Key) (login.Outbox, error) {
 
 func (g *Gateway) buildAccess(*seal.Key) (err error) {
 	g.access, err = access.New(access.Options{
-		Verifier: g.verifier, Version: g.verifier.Version, Revoked: g.sessions.Revoked, Seen: g.sessions.Seen,
+		Verifier: g.verifier, Version: g.verifier.Version, Revoked: g.revoked, Seen: g.sessions.Seen,
 		CacheSize: g.cfg.Token.CacheSize, Now: g.now, Registerer: g.registry,
 	})
 	if err != nil {

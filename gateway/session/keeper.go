@@ -59,6 +59,7 @@ type Keeper struct {
 	revoked   *revocations
 	seen      *pending
 	feed      feed
+	known     chan struct{} // closed after the first poll
 }
 
 // New returns a keeper. It fails when a required option is missing or makes no sense.
@@ -86,6 +87,7 @@ func New(o Options) (*Keeper, error) {
 		metrics:   m,
 		revoked:   newRevocations(),
 		seen:      newPending(o.MaxPending),
+		known:     make(chan struct{}),
 	}, nil
 }
 
@@ -310,6 +312,10 @@ func (k *Keeper) List(ctx context.Context, userID string) ([]Session, error) {
 // Revoked reports whether access tokens of a session must not be accepted. It is for every
 // request: it takes well below a microsecond and never blocks on anything but memory.
 func (k *Keeper) Revoked(sessionID string) bool { return k.revoked.has(sessionID) }
+
+// Known is closed once the revocations were read for the first time. Until then Revoked knows
+// only of sessions that ended in this process.
+func (k *Keeper) Known() <-chan struct{} { return k.known }
 
 // Seen notes that an access token of a generation is at work, which proves that the answer
 // with that generation's refresh token arrived. It does not block. What does not fit is

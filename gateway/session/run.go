@@ -86,7 +86,10 @@ func (k *Keeper) poll(ctx context.Context) {
 		k.revoked.add(r.SessionID, r.ExpiresAt)
 	}
 	k.metrics.revoked.Set(float64(k.revoked.prune(now)))
-	before := k.feed.done(now, reload, all, err)
+	before, first := k.feed.done(now, reload, all, err)
+	if first {
+		close(k.known)
+	}
 	switch {
 	case err != nil:
 		k.metrics.pollFaults.Inc()
@@ -108,15 +111,16 @@ func (f *feed) next(now time.Time) (since time.Time, reload bool) {
 	return f.last.Add(-overlap), false
 }
 
-// done notes what a poll came to and returns the error of the one before.
-func (f *feed) done(now time.Time, reload bool, all []Revocation, err error) (before error) {
+// done notes what a poll came to, and returns the error of the one before and whether this
+// was the first without one.
+func (f *feed) done(now time.Time, reload bool, all []Revocation, err error) (before error, first bool) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	before, f.err = f.err, err
 	if err != nil {
-		return before
+		return before, false
 	}
-	f.loaded = true
+	first, f.loaded = !f.loaded, true
 	if reload {
 		f.reloadAt, f.last = now.Add(reloadEvery), time.Time{}
 	}
@@ -125,7 +129,7 @@ func (f *feed) done(now time.Time, reload bool, all []Revocation, err error) (be
 			f.last = r.At
 		}
 	}
-	return before
+	return before, first
 }
 
 // flush records what was seen. What a database that is away does not take waits for the next
