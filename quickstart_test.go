@@ -177,6 +177,7 @@ func (q *quickstart) run(t *testing.T, program string, args ...string) *process 
 	p := &process{cmd: exec.Command("./"+program, args...), done: make(chan struct{})}
 	p.cmd.Dir, p.cmd.Env = q.dir, q.env
 	p.cmd.Stdout, p.cmd.Stderr = p, p
+	p.cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true} // so that what it starts ends with it
 	if err := p.cmd.Start(); err != nil {
 		t.Fatal(err)
 	}
@@ -185,7 +186,7 @@ func (q *quickstart) run(t *testing.T, program string, args ...string) *process 
 		close(p.done)
 	}()
 	t.Cleanup(func() {
-		_ = p.cmd.Process.Kill() // nothing, if it has ended
+		_ = syscall.Kill(-p.cmd.Process.Pid, syscall.SIGKILL) // nothing, if all have ended
 		<-p.done
 		if t.Failed() {
 			t.Logf("%s wrote, without the probes:\n%s", program, probes.ReplaceAllString(p.output(), ""))
@@ -231,6 +232,23 @@ func (p *process) waitFor(t *testing.T, url string) {
 	}
 }
 
+// waitToSay waits until the program has written text.
+func (p *process) waitToSay(t *testing.T, text string) {
+	t.Helper()
+	deadline := time.After(time.Minute)
+	again := time.NewTicker(50 * time.Millisecond)
+	defer again.Stop()
+	for !strings.Contains(p.output(), text) {
+		select {
+		case <-again.C:
+		case <-p.done:
+			t.Fatalf("it ended: %v", p.err)
+		case <-deadline:
+			t.Fatalf("it does not say %q", text)
+		}
+	}
+}
+
 func get(ctx context.Context, url string) (int, error) {
 	req, err := http.NewRequestWithContext(ctx, http.MethodGet, url, nil)
 	if err != nil {
@@ -269,6 +287,41 @@ func TestWalkthroughOnPostgresAndRedis(t *testing.T) {
 	t.Parallel()
 	redis, _ := testbed.Redis(t) // keys are made with the secret of the installation, so no prefix is needed
 	walk(t, "DATABASE_URL="+testbed.Postgres(t), "REDIS_URL="+redis)
+}
+
+// TestRunPrintsLinesThatWork starts what make run starts, and types what it says to type.
+func TestRunPrintsLinesThatWork(t *testing.T) {
+	t.Parallel()
+	q := newQuickstart(t)
+	script := q.run(t, "examples/quickstart/run.sh")
+	script.waitFor(t, "http://"+q.address+"/ready/")
+	script.waitToSay(t, "walkthrough.sh")
+	var typed []string
+	for line := range strings.Lines(script.output()) {
+		if command, ok := strings.CutPrefix(line, "  "); ok && !strings.HasPrefix(command, " ") {
+			typed = append(typed, command)
+		}
+	}
+	if len(typed) < 4 {
+		t.Fatalf("make run says what to type in %d lines, want at least 4", len(typed))
+	}
+	commands := prelude + "fail=--fail-with-body\n"
+	for _, command := range typed {
+		if strings.Contains(command, ".eml") {
+			commands += "new_mail\n"
+		}
+		commands += command
+	}
+	cmd := exec.Command("bash", "-c", commands)
+	cmd.Dir, cmd.Env = q.dir, q.env
+	out, err := cmd.CombinedOutput()
+	if err != nil || !strings.Contains(string(out), `"X-User-Email": "ann@example.com"`) {
+		t.Errorf("what make run says to type: %v\n%s\n%s", err, strings.Join(typed, ""), out)
+	}
+	script.stop(t)
+	if _, err := get(t.Context(), "http://"+q.upstream+"/"); err == nil {
+		t.Error("the upstream goes on after make run has ended")
+	}
 }
 
 // walk runs the quickstart's walkthrough against a gateway, and then looks at its log.
