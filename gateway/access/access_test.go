@@ -306,7 +306,7 @@ func TestPrincipalHoldsWhatTheTokenSays(t *testing.T) {
 func TestAllRolesNamesEachRoleOnce(t *testing.T) {
 	p := &Principal{
 		Roles:     map[string]string{"w1": "viewer", "w2": "admin", "w3": "viewer", "w4": ""},
-		RoleNames: []string{"editor", "admin", "x,owner"},
+		RoleNames: []string{"editor", "admin", "x,owner", " owner", "owner\t"},
 	}
 	if diff := cmp.Diff([]string{"admin", "editor", "viewer"}, p.AllRoles()); diff != "" {
 		t.Errorf("AllRoles() (-want +got):\n%s", diff)

@@ -97,12 +97,16 @@ func appendField(out []byte, name, value string) []byte {
 }
 
 // Encode makes any text fit for an identity header: printable ASCII stands for itself, and
-// every other byte of its UTF-8, and the percent sign, becomes %XX. Upstreams read it back
-// with any percent-decoder. Nothing that a person chose as a name can end a header line.
+// every other byte of its UTF-8, and the percent sign, becomes %XX, and so does a space at
+// either end, which would get lost and make two subjects one. Upstreams read it back with
+// any percent-decoder. Nothing that a person chose as a name can end a header line.
 func Encode(value string) string {
-	plain := func(c byte) bool { return c >= 0x20 && c < 0x7f && c != '%' }
+	plain := func(i int) bool {
+		c := value[i]
+		return c > 0x20 && c < 0x7f && c != '%' || c == ' ' && i > 0 && i < len(value)-1
+	}
 	n := 0
-	for n < len(value) && plain(value[n]) {
+	for n < len(value) && plain(n) {
 		n++
 	}
 	if n == len(value) {
@@ -111,7 +115,7 @@ func Encode(value string) string {
 	const digits = "0123456789ABCDEF"
 	out := append(make([]byte, 0, len(value)+16), value[:n]...)
 	for i := n; i < len(value); i++ {
-		if c := value[i]; plain(c) {
+		if c := value[i]; plain(i) {
 			out = append(out, c)
 		} else {
 			out = append(out, '%', digits[c>>4], digits[c&15])

@@ -56,6 +56,16 @@ func TestProxySendsOneCanonicalHead(t *testing.T) {
 	}
 }
 
+func TestEncodeLosesNothing(t *testing.T) {
+	for value, want := range map[string]string{
+		"": "", "Al B": "Al B", " u1": "%20u1", "u1 ": "u1%20", " ": "%20", "a\tb%\r\n\u00e9": "a%09b%25%0D%0A%C3%A9",
+	} {
+		if got := proxy.Encode(value); got != want {
+			t.Errorf("Encode(%q) = %q, want %q", value, got, want)
+		}
+	}
+}
+
 func TestProxyKeepsTheOwnCookie(t *testing.T) {
 	u := newUpstream(t, answering(hello))
 	b := start(t, u.addr, func(s *setup) { s.options.OwnCookie = "refresh" })
