@@ -9,6 +9,7 @@ import (
 	"go/token"
 	"io/fs"
 	"os"
+	"os/exec"
 	"path/filepath"
 	"reflect"
 	"regexp"
@@ -35,6 +36,8 @@ func TestReferenceIsCurrent(t *testing.T) {
 		{"docs/configuration.md", "configuration", configurationTables},
 		{"docs/clients.md", "endpoints", endpointTable},
 		{"docs/operations.md", "metrics", metricTable},
+		{"docs/operations.md", "commands", commandList},
+		{"docs/configuration.md", "limits", limitTable},
 		{"README.md", "quickstart", quickstartFile},
 	} {
 		t.Run(r.name, func(t *testing.T) {
@@ -170,6 +173,40 @@ func meaning(tag reflect.StructTag) string {
 func quickstartFile() (string, error) {
 	text, err := os.ReadFile("examples/quickstart/shield.yaml")
 	return "```yaml\n" + string(text) + "```\n", err
+}
+
+// commandList is what the program says of itself.
+func commandList() (string, error) {
+	built, err := programs()
+	if err != nil {
+		return "", err
+	}
+	var out strings.Builder
+	cmd := exec.Command(filepath.Join(built, "shield"))
+	cmd.Stderr = &out
+	if err := cmd.Run(); cmd.ProcessState.ExitCode() != 2 {
+		return "", fmt.Errorf("shield without a command: %w", err)
+	}
+	return "```text\n" + out.String() + "```\n", nil
+}
+
+// limitTable lists the built-in limits. What they count by is the endpoints' choice.
+func limitTable() (string, error) {
+	by := map[string]string{
+		"login": "address and account together", "login-account": "account", "register": "address", "password-reset": "address",
+		"magic-link": "address", "verify-resend": "address", "refresh": "session",
+	}
+	var b strings.Builder
+	b.WriteString("\n| Name | Limit | Counted by |\n|---|---|---|\n")
+	for _, l := range config.Default().RateLimits {
+		if by[l.Name] == "" {
+			return "", fmt.Errorf("nobody says what the limit %s counts by", l.Name)
+		}
+		period := strings.TrimSuffix(strings.TrimSuffix(l.Period.String(), "0s"), "0m")
+		fmt.Fprintf(&b, "| `%s` | %d in %s | %s |\n", l.Name, l.Limit, period, by[l.Name])
+	}
+	b.WriteString("\n")
+	return b.String(), nil
 }
 
 // endpointTable lists the gateway's own endpoints.
