@@ -172,7 +172,7 @@ const tries = 4
 func (l *Login) Begin(ctx context.Context, a Attempt) (Outcome, error) {
 	start := l.now()
 	out, err := l.repeat(ctx, func() (Outcome, error) { return l.begin(ctx, a) })
-	out, err = l.hush(a, out, err)
+	out, err = l.hush(ctx, a, out, err)
 	l.count(a, err)
 	if l.tellsOfAddress(a) {
 		l.wait(ctx, start)
@@ -302,7 +302,7 @@ const FormMagicLink = "magic_link"
 // of the account is hushed: a malformed address is still refused. So is an attempt that
 // lost every race, since only addresses that are not yet verified have races: the attempts
 // that won have mailed the address.
-func (l *Login) hush(a Attempt, out Outcome, err error) (Outcome, error) {
+func (l *Login) hush(ctx context.Context, a Attempt, out Outcome, err error) (Outcome, error) {
 	if !l.tellsOfAddress(a) {
 		return out, err
 	}
@@ -314,10 +314,21 @@ func (l *Login) hush(a Attempt, out Outcome, err error) (Outcome, error) {
 	if errors.As(err, &denied) {
 		switch denied.Code {
 		case sdk.CodeUserNotFound, sdk.CodeInvalidCredentials, sdk.CodeEmailNotVerified, sdk.CodeEmailExists, CodeSuspended:
-			return Outcome{Mailed: true}, nil
+			return l.pretend(ctx, a)
 		}
 	}
 	return out, err
+}
+
+// pretend answers like an attempt whose mail was queued. It writes to the database as that
+// does, and leaves nothing there: one that can be read but not written, or only slowly,
+// must not tell the two apart.
+func (l *Login) pretend(ctx context.Context, a Attempt) (Outcome, error) {
+	nothing := plugin.Write{Provider: a.Provider, Key: "pretend/" + account.NewID(), Delete: true, Checked: true}
+	if _, err := l.store.Commit(ctx, Commit{Now: l.now(), Writes: []plugin.Write{nothing}}); err != nil {
+		return Outcome{}, err
+	}
+	return Outcome{Mailed: true}, nil
 }
 
 // wait holds an answer back until the uniform delay since start is over.

@@ -68,8 +68,22 @@ func (o *outbox) last(t *testing.T) mail.Message {
 	return o.sent[len(o.sent)-1]
 }
 
+// full is a store that can be read, and written while its disk is not full.
+type full struct {
+	*store.Store
+	disk atomic.Bool
+}
+
+func (f *full) Commit(ctx context.Context, c login.Commit) ([]string, error) {
+	if f.disk.Load() {
+		return nil, store.ErrUnavailable
+	}
+	return f.Store.Commit(ctx, c)
+}
+
 type bench struct {
 	*login.Login
+	full     full
 	provider *provider
 	outbox   *outbox
 	store    *store.Store
@@ -116,8 +130,9 @@ func newBench(t *testing.T, change ...func(*config.Login)) *bench {
 	for _, f := range change {
 		f(&cfg)
 	}
+	b.full.Store = b.store
 	b.Login, err = login.New(login.Options{
-		Store: b.store, Providers: b.provider, Sessions: b.sessions, Outbox: b.outbox, Key: key, Config: cfg,
+		Store: &b.full, Providers: b.provider, Sessions: b.sessions, Outbox: b.outbox, Key: key, Config: cfg,
 		PublicURL: "https://api.example.com", Now: now, Log: log, Registerer: reg,
 	})
 	if err != nil {
@@ -435,6 +450,24 @@ func TestALoginByLinkIsCountedForItsProvider(t *testing.T) {
 			if f.GetName() == "materi_auth_attempts_total" && m.GetLabel()[0].GetValue() != "kind of email" {
 				t.Errorf("counted as %v", m.GetLabel())
 			}
+		}
+	}
+}
+
+func TestADatabaseThatCannotBeWrittenDoesNotTellOfAddresses(t *testing.T) {
+	b := newBench(t)
+	b.register(t)
+	b.full.disk.Store(true)
+	known := func(sdk.Flow, sdk.Request) (plugin.Answer, error) {
+		return answer(sdk.Step{Mail: &sdk.Mail{Template: mail.TemplateReset, To: ann.Email}})
+	}
+	unknown := func(sdk.Flow, sdk.Request) (plugin.Answer, error) {
+		return answer(sdk.Step{Denied: &sdk.Denied{Code: sdk.CodeUserNotFound}})
+	}
+	for name, f := range map[string]func(sdk.Flow, sdk.Request) (plugin.Answer, error){"known": known, "unknown": unknown} {
+		b.provider.begin = f
+		if _, err := b.Begin(t.Context(), attempt(sdk.FlowRecover, "password")); !errors.Is(err, store.ErrUnavailable) {
+			t.Errorf("Begin() for an address that is %s = %v, want %v", name, err, store.ErrUnavailable)
 		}
 	}
 }
