@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"slices"
 
 	"github.com/valyala/fasthttp"
 
@@ -58,6 +59,7 @@ func copyHead(ctx *fasthttp.RequestCtx, resp *fasthttp.Response) {
 			listed = appendList(listed, value)
 		}
 	}
+	slices.SortFunc(listed, compareFold)
 	h := &ctx.Response.Header
 	h.SetNoDefaultContentType(true)
 	for name, value := range resp.Header.All() {

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"crypto/rand"
 	"encoding/hex"
+	"slices"
 	"strconv"
 	"strings"
 
@@ -171,15 +172,14 @@ func isHopByHop(name []byte) bool {
 		return false
 	}
 	for i, c := range name {
-		if 'A' <= c && c <= 'Z' {
-			c += 'a' - 'A'
-		}
-		folded[i] = c
+		folded[i] = lower(c)
 	}
 	return hopByHop[string(folded[:len(name)])]
 }
 
-// listedInConnection returns the names that the client declared to be of this connection.
+// listedInConnection returns the names that the client declared to be of this connection,
+// in the order of compareFold: a head has room for thousands of them and as many fields, so
+// they are not compared each with each.
 func listedInConnection(ctx *fasthttp.RequestCtx) [][]byte {
 	var listed [][]byte
 	for name, value := range edge.Fields(ctx) {
@@ -187,6 +187,7 @@ func listedInConnection(ctx *fasthttp.RequestCtx) [][]byte {
 			listed = appendList(listed, value)
 		}
 	}
+	slices.SortFunc(listed, compareFold)
 	return listed
 }
 
@@ -199,11 +200,28 @@ func appendList(list [][]byte, value []byte) [][]byte {
 	return list
 }
 
+// contains reports whether a list in the order of compareFold holds a name.
 func contains(list [][]byte, name []byte) bool {
-	for _, item := range list {
-		if bytes.EqualFold(item, name) {
-			return true
+	_, found := slices.BinarySearchFunc(list, name, compareFold)
+	return found
+}
+
+// compareFold orders names by their length and then by their letters, whatever their case.
+func compareFold(a, b []byte) int {
+	if len(a) != len(b) {
+		return len(a) - len(b)
+	}
+	for i := range a {
+		if d := int(lower(a[i])) - int(lower(b[i])); d != 0 {
+			return d
 		}
 	}
-	return false
+	return 0
+}
+
+func lower(c byte) byte {
+	if 'A' <= c && c <= 'Z' {
+		return c + 'a' - 'A'
+	}
+	return c
 }

@@ -66,6 +66,16 @@ func TestEncodeLosesNothing(t *testing.T) {
 	}
 }
 
+func TestProxyDropsWhatALongConnectionFieldLists(t *testing.T) {
+	u := newUpstream(t, answering(hello))
+	b := start(t, u.addr)
+	b.send(t, get("Connection: zeta,"+strings.Repeat("Mu,nu,", 1000)+" x-A", "X-a: listed", "ZETA: listed", "mu: listed", "M: kept", "X-B: kept"))
+	got := u.received()
+	if strings.Contains(got, "listed") || strings.Count(got, "kept") != 2 {
+		t.Errorf("upstream received %q", got)
+	}
+}
+
 func TestProxyKeepsTheOwnCookie(t *testing.T) {
 	u := newUpstream(t, answering(hello))
 	b := start(t, u.addr, func(s *setup) { s.options.OwnCookie = "refresh" })
