@@ -12,7 +12,9 @@ import (
 // read as two, or as another one.
 func (p *Principal) AllRoles() []string {
 	all := slices.Concat(p.RoleNames, slices.Collect(maps.Values(p.Roles)))
-	all = slices.DeleteFunc(all, func(name string) bool { return name == "" || strings.Contains(name, ",") || name != strings.TrimSpace(name) })
+	all = slices.DeleteFunc(all, func(name string) bool {
+		return name == "" || strings.Contains(name, ",") || name != strings.TrimSpace(name)
+	})
 	slices.Sort(all)
 	return slices.Compact(all)
 }
