@@ -160,6 +160,7 @@ func TestAnswersDoNotTellWhetherAnAddressIsKnown(t *testing.T) {
 }
 
 func TestBadAddressesAndPasswordsAreNamed(t *testing.T) {
+	t.Parallel()
 	g := onSQLite(t).start(t)
 	p := somebody()
 	for _, c := range []struct {

@@ -38,6 +38,7 @@ func TestPasswordOfAStrangersRegistrationNeverWorks(t *testing.T) {
 }
 
 func TestLinksOfMailsDoNotFollowTheHostHeader(t *testing.T) {
+	t.Parallel()
 	g := onSQLite(t).start(t)
 	p := somebody()
 	evil := func(r *http.Request) { r.Host = "evil.example" }
@@ -56,6 +57,7 @@ func TestLinksOfMailsDoNotFollowTheHostHeader(t *testing.T) {
 
 // What one request of a connection was allowed must not stick to the next.
 func TestRequestsOfAConnectionDoNotShareAnIdentity(t *testing.T) {
+	t.Parallel()
 	g := onSQLite(t).start(t)
 	_, ann := g.member(t)
 	_, ben := g.member(t)
@@ -100,6 +102,7 @@ func TestRequestsOfAConnectionDoNotShareAnIdentity(t *testing.T) {
 }
 
 func TestNamesCannotEndAHeader(t *testing.T) {
+	t.Parallel()
 	g := onSQLite(t).start(t)
 	for _, name := range []string{"Zoë Übel 100%", "Ann\r\nX-User-Roles: admin", "Ann\x00", "\u202eevil", strings.Repeat("ä", 500), " ", "=?utf-8?q?x?="} {
 		p := somebody()
@@ -128,7 +131,8 @@ func TestNamesCannotEndAHeader(t *testing.T) {
 
 // The delay has no upper bound here: what matters is that an answer cannot come at once.
 func TestAnswersThatCouldTellAreHeldBack(t *testing.T) {
-	const delay = 300 * time.Millisecond
+	t.Parallel()
+	const delay = 150 * time.Millisecond
 	g := onSQLite(t).start(t, func(c *config.Config) { c.Login.UniformDelay = delay })
 	known := g.enrol(t)
 	for _, p := range []person{known, somebody()} {
@@ -158,7 +162,7 @@ func TestAccountsKeepToThemselves(t *testing.T) {
 
 func TestSecretsOfTheConfigurationAreNotLogged(t *testing.T) {
 	t.Parallel()
-	in := onPostgres(t)
+	in := newInstallation(t)
 	dead := deadAddress(t)
 	in.database = "postgres://shield:database-password@" + dead + "/shield"
 	in.redis = "redis://:redis-password@" + dead + "/0"

@@ -12,6 +12,7 @@ import (
 // Each bad request gets exactly this status and code, and nothing of it reaches the
 // upstream.
 func TestBadRequestsAreRefused(t *testing.T) {
+	t.Parallel()
 	g := onSQLite(t).start(t)
 	_, who := g.member(t)
 	token := "Authorization: Bearer " + who.Access + "\r\n"

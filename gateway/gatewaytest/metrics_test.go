@@ -125,6 +125,7 @@ func labelsAreTame(t testing.TB, families map[string]*dto.MetricFamily) {
 // The log of a whole story names what happened, and nobody's secrets: installation_test.go
 // looks for those in the log of every test.
 func TestLogTellsWhoAndWhatByTheirIDs(t *testing.T) {
+	t.Parallel()
 	g := onSQLite(t).start(t)
 	p, got := g.member(t)
 	a := g.get(t, "/api/notes/1?token="+got.Access, bearer(got.Access)).ok(t, http.StatusOK)

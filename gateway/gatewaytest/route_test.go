@@ -18,7 +18,7 @@ func lies() []option {
 		field("X-Forwarded-For", "6.6.6.6"), field("X-Forwarded-Proto", "https"), field("X-Forwarded-Host", "evil.example"),
 		field("X-Real-Ip", "6.6.6.6"), field("Forwarded", "for=6.6.6.6"),
 		field("Traceparent", "00-66666666666666666666666666666666-6666666666666666-01"), field("Tracestate", "evil=6.6.6.6"),
-		field("Connection", "keep-alive, X-User-Id, X-Session-Id, X-Request-Id"), field("X-Secret-Hop", "6.6.6.6"),
+		field("Connection", "keep-alive, X-User-Id, X-Session-Id, X-Request-Id"), field("X-Of-The-Client", "6.6.6.6"),
 	}
 	for _, name := range identityFields {
 		all = append(all, field(name, "6.6.6.6"))
@@ -58,16 +58,20 @@ func TestUpstreamLearnsWhoIsCallingFromTheGatewayAlone(t *testing.T) {
 	})
 }
 
+// noLies fails if a field of lies reached the upstream. X-Of-The-Client may: it is nobody's.
 func noLies(t testing.TB, got arrival) {
 	t.Helper()
 	for name, values := range got.header {
-		if name != "X-Secret-Hop" && strings.Contains(strings.Join(values, " "), "666") || strings.Contains(strings.Join(values, " "), "6.6.6.6") && name != "X-Secret-Hop" {
+		all := strings.Join(values, " ")
+		lie := strings.Contains(all, "6.6.6.6") || strings.Contains(all, "6666666666666666") || strings.Contains(all, "evil.example")
+		if lie && name != "X-Of-The-Client" {
 			t.Errorf("%s of the client reached the upstream: %q", name, values)
 		}
 	}
 }
 
 func TestRoutesDemandWhatTheySay(t *testing.T) {
+	t.Parallel()
 	g := onSQLite(t).start(t)
 	up := g.in.upstream
 	_, who := g.member(t)
@@ -121,6 +125,7 @@ func TestRoutesDemandWhatTheySay(t *testing.T) {
 }
 
 func TestUpstreamThatIsGoneIsABadGateway(t *testing.T) {
+	t.Parallel()
 	in := onSQLite(t)
 	in.upstream.url = "http://" + deadAddress(t)
 	g := in.start(t)

@@ -94,6 +94,7 @@ func TestRevokeAllEndsEverySessionOfTheCaller(t *testing.T) {
 }
 
 func TestEverythingAlsoAnswersUnderV1(t *testing.T) {
+	t.Parallel()
 	g := onSQLite(t).start(t)
 	p := somebody()
 	g.post(t, "/v1/auth/register", p.registration()).ok(t, http.StatusAccepted)
@@ -161,6 +162,7 @@ func TestCookieCarriesTheRefreshTokenForOwnPagesOnly(t *testing.T) {
 }
 
 func TestCookieIsNotLookedAtUnlessConfigured(t *testing.T) {
+	t.Parallel()
 	g := onSQLite(t).start(t)
 	_, got := g.member(t)
 	a := g.post(t, "/auth/refresh", object{}, cookie("shield_refresh", got.Refresh))
