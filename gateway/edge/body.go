@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"io"
 	"mime"
+	"os"
 	"strings"
 
 	"github.com/valyala/fasthttp"
@@ -76,10 +77,19 @@ func (b *bodyReader) end() error {
 	return io.EOF
 }
 
+// errBodyFraming is the cause of a body whose chunks or trailers are malformed.
+var errBodyFraming = errors.New("malformed chunk or trailer")
+
+// bodyError keeps the kind of an error and drops its text: fasthttp quotes trailers.
 func bodyError(cause error) *Error {
 	var timeout interface{ Timeout() bool }
-	if errors.As(cause, &timeout) && timeout.Timeout() {
-		return NewError(fasthttp.StatusRequestTimeout, CodeRequestTimeout, "The request body did not arrive in time.", cause)
+	switch {
+	case errors.As(cause, &timeout) && timeout.Timeout():
+		return NewError(fasthttp.StatusRequestTimeout, CodeRequestTimeout, "The request body did not arrive in time.", os.ErrDeadlineExceeded)
+	case errors.Is(cause, io.EOF), errors.Is(cause, io.ErrUnexpectedEOF):
+		cause = io.ErrUnexpectedEOF
+	default:
+		cause = errBodyFraming
 	}
 	return BadRequest(CodeInvalidBody, "The request body is broken.", fmt.Errorf("read body: %w", cause))
 }

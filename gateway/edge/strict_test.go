@@ -269,6 +269,7 @@ func TestBrokenChunksAreBadRequests(t *testing.T) {
 		"trailer Authorization":      "0\r\nAuthorization: Bearer x\r\n\r\n",
 		"trailer Content-Length":     "0\r\nContent-Length: 5\r\n\r\n",
 		"trailer with a broken name": "0\r\nX(A: b\r\n\r\n",
+		"trailer with a NUL":         "0\r\nX-A: s3cret\x00\r\n\r\n",
 	} {
 		t.Run(name, func(t *testing.T) {
 			c := b.dial(t)
@@ -282,5 +283,8 @@ func TestBrokenChunksAreBadRequests(t *testing.T) {
 				t.Errorf("the request behind was answered: %q", rest)
 			}
 		})
+	}
+	if log := b.log.String(); strings.Contains(log, "s3cret") {
+		t.Errorf("the log quotes the body: %s", log)
 	}
 }

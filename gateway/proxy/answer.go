@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"os"
 	"slices"
 
 	"github.com/valyala/fasthttp"
@@ -105,7 +106,7 @@ func (b *answerBody) Read(p []byte) (int, error) {
 func brokenOff(err error) error {
 	var timeout interface{ Timeout() bool }
 	if errors.As(err, &timeout) && timeout.Timeout() {
-		return err
+		return os.ErrDeadlineExceeded
 	}
 	return io.ErrUnexpectedEOF
 }

@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"os"
 	"slices"
 	"strconv"
 	"sync"
@@ -127,11 +128,11 @@ func (x *exchange) receive() (*fasthttp.Response, error) {
 		return resp, nil
 	}
 	fasthttp.ReleaseResponse(resp)
+	// The text of an error quotes what there is of the answer, which may hold anything.
 	var timeout interface{ Timeout() bool }
 	if errors.As(err, &timeout) && timeout.Timeout() {
-		return nil, fmt.Errorf("read answer: %w", err)
+		return nil, fmt.Errorf("read answer: %w", os.ErrDeadlineExceeded)
 	}
-	// The text of a parse error quotes the answer, which may hold anything.
 	if errors.Is(err, io.EOF) || errors.Is(err, io.ErrUnexpectedEOF) {
 		return nil, errors.New("read answer: connection closed")
 	}

@@ -271,13 +271,17 @@ func TestProxyStreamsAnAnswerThatEndsWithItsConnection(t *testing.T) {
 
 func TestProxyTimesOut(t *testing.T) {
 	release := make(chan struct{})
-	u := newUpstream(t, func(_ net.Conn, br *bufio.Reader) {
+	u := newUpstream(t, func(c net.Conn, br *bufio.Reader) {
 		_, _ = readRequest(br)
+		_, _ = io.WriteString(c, "HTTP/1.1 200 OK\r\nSet-Cookie: a=s3cret\r\n")
 		<-release
 	})
 	b := start(t, u.addr, func(s *setup) { s.route.Timeout = 50 * time.Millisecond })
 	b.send(t, get()).is(t, 504, "GATEWAY_TIMEOUT")
 	close(release)
+	if log := b.log.String(); strings.Contains(log, "s3cret") {
+		t.Errorf("the log quotes the answer: %s", log)
+	}
 }
 
 func TestProxySlowHeadDoesNotOutliveTheTimeout(t *testing.T) {
