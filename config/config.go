@@ -71,8 +71,9 @@ type Log struct {
 
 // Admin is the section of probes and metrics.
 type Admin struct {
-	Metrics bool   `yaml:"metrics" env:"ENABLE_METRICS" doc:"Serve /metrics/."`
-	Listen  string `yaml:"listen" format:"hostport" doc:"host:port of a second listener for probes and metrics. When set, /metrics/ is no longer on the public one."`
+	Metrics    bool     `yaml:"metrics" env:"ENABLE_METRICS" doc:"Serve /metrics/."`
+	Listen     string   `yaml:"listen" format:"hostport" doc:"host:port of a second listener for probes and metrics. When set, /metrics/ is no longer on the public one."`
+	ReadyNeeds []string `yaml:"ready_needs" enum:"database,redis,migrations,plugins,keys" doc:"Checks without which /ready/ answers 503. A failing check that is not named is told too, but keeps the traffic: without Redis everything goes on."`
 }
 
 // Tracing is the section of trace context.

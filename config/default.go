@@ -41,7 +41,7 @@ func base() Config {
 		},
 		DataDir:  "data",
 		Log:      Log{Level: "info", Access: true},
-		Admin:    Admin{Metrics: true},
+		Admin:    Admin{Metrics: true, ReadyNeeds: []string{"database", "migrations", "plugins", "keys"}},
 		Tracing:  Tracing{Enabled: true},
 		Database: Database{PoolSize: 50},
 		Redis:    Redis{KeyPrefix: "shield:"},

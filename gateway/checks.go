@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"time"
 
 	"github.com/materi/shield/gateway/admin"
@@ -43,6 +44,9 @@ func (g *Gateway) checks() []admin.Check {
 	}
 	if len(g.cfg.Providers) > 0 {
 		checks[3].Ask = g.checkPlugins
+	}
+	for i := range checks {
+		checks[i].Needed = slices.Contains(g.cfg.Admin.ReadyNeeds, checks[i].Name)
 	}
 	return checks
 }

@@ -268,7 +268,7 @@ func (g *Gateway) buildServers(version string) (err error) {
 	if err != nil || g.cfg.Admin.Listen == "" {
 		return err
 	}
-	probes, err := g.probes()
+	probes, err := g.privateRoutes()
 	if err != nil {
 		return err
 	}
@@ -276,7 +276,7 @@ func (g *Gateway) buildServers(version string) (err error) {
 	section.AllowedHosts = []string{"*"} // probes name the pod, not a host
 	g.private, err = edge.New(edge.Options{
 		Config: section, Handler: serve(probes), Log: g.log, Now: g.now,
-		Registerer: prometheus.WrapRegistererWithPrefix("admin_", g.registry),
+		Registerer: prometheus.NewRegistry(), // its requests are no traffic
 	})
 	return err
 }

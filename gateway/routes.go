@@ -8,7 +8,9 @@ import (
 
 	"github.com/materi/shield/config"
 	"github.com/materi/shield/gateway/access"
+	"github.com/materi/shield/gateway/admin"
 	"github.com/materi/shield/gateway/edge"
+	"github.com/materi/shield/gateway/identity"
 	"github.com/materi/shield/gateway/ratelimit"
 	"github.com/materi/shield/gateway/route"
 )
@@ -81,8 +83,10 @@ func (g *Gateway) routes() (*route.Table[target], error) {
 	return table, nil
 }
 
-// probes is the table of the private listener.
-func (g *Gateway) probes() (*route.Table[target], error) { return route.New(g.probeEntries(true)) }
+// privateRoutes is the table of the private listener.
+func (g *Gateway) privateRoutes() (*route.Table[target], error) {
+	return route.New(g.probeEntries(true))
+}
 
 func pass(*fasthttp.RequestCtx) error { return nil }
 
@@ -148,7 +152,7 @@ func (g *Gateway) issuerName(issuer string) string {
 	return issuer // not reached: tokens of other issuers are not accepted
 }
 
-// ownEndpoints are those of package identity, with and without the version prefix.
+// ownEndpoints are those of package identity, behind their guards.
 func (g *Gateway) ownEndpoints() ([]route.Entry[target], error) {
 	var entries []route.Entry[target]
 	for _, e := range g.api.Endpoints() {
@@ -161,35 +165,70 @@ func (g *Gateway) ownEndpoints() ([]route.Entry[target], error) {
 		if err != nil {
 			return nil, fmt.Errorf("endpoint %s: %w", e.Name, err)
 		}
-		for _, prefix := range []string{"", "/v1"} {
-			entry := route.Entry[target]{Name: e.Name, Methods: []string{e.Method}, Value: t}
-			if strings.Contains(e.Pattern, "{") {
-				entry.Pattern = prefix + e.Pattern
-			} else {
-				entry.Path = prefix + e.Pattern
-			}
-			entries = append(entries, entry)
-		}
+		entries = append(entries, paths(e, t)...)
 	}
 	return entries, nil
+}
+
+// paths are the entries of an endpoint, with and without the version prefix.
+func paths[T any](e identity.Endpoint, value T) []route.Entry[T] {
+	var entries []route.Entry[T]
+	for _, prefix := range []string{"", "/v1"} {
+		entry := route.Entry[T]{Name: e.Name, Methods: []string{e.Method}, Value: value}
+		if strings.Contains(e.Pattern, "{") {
+			entry.Pattern = prefix + e.Pattern
+		} else {
+			entry.Path = prefix + e.Pattern
+		}
+		entries = append(entries, entry)
+	}
+	return entries
+}
+
+// CheckRoutes reports routes of a configuration that would answer what the gateway answers
+// itself, which a configuration alone cannot tell.
+func CheckRoutes(cfg config.Config) error {
+	var entries []route.Entry[struct{}]
+	for _, e := range (*identity.API)(nil).Endpoints() {
+		entries = append(entries, paths(e, struct{}{})...)
+	}
+	for _, p := range probes {
+		for _, path := range []string{p.path, p.path + "/"} {
+			entries = append(entries, route.Entry[struct{}]{Name: p.name, Path: path, Methods: []string{"GET"}})
+		}
+	}
+	for _, r := range cfg.Routes {
+		entries = append(entries, route.Entry[struct{}]{Name: r.Name, Host: r.Host, Path: r.Path, Prefix: r.Prefix, Methods: r.Methods})
+	}
+	_, err := route.New(entries)
+	return err
 }
 
 // probePaths are answered whatever host a request names: a prober knows an address only.
 func probePaths() []string { return []string{"/health", "/health/", "/ready", "/ready/"} }
 
+// probes are what operators' machines ask, and how each is answered.
+var probes = []struct {
+	name, path string
+	serve      func(*admin.Admin, *fasthttp.RequestCtx) error
+}{
+	{"health", "/health", (*admin.Admin).Health},
+	{"ready", "/ready", (*admin.Admin).Ready},
+	{"metrics", "/metrics", (*admin.Admin).Metrics},
+}
+
 func (g *Gateway) probeEntries(metrics bool) []route.Entry[target] {
 	var entries []route.Entry[target]
-	add := func(name, path string, handler edge.Handler) {
-		for _, p := range []string{path, path + "/"} {
+	for _, p := range probes {
+		if p.name == "metrics" && !metrics {
+			continue
+		}
+		handler := func(ctx *fasthttp.RequestCtx) error { return p.serve(g.admin, ctx) }
+		for _, path := range []string{p.path, p.path + "/"} {
 			entries = append(entries, route.Entry[target]{
-				Name: name, Path: p, Methods: []string{"GET"}, Value: target{handler, pass},
+				Name: p.name, Path: path, Methods: []string{"GET"}, Value: target{handler, pass},
 			})
 		}
-	}
-	add("health", "/health", g.admin.Health)
-	add("ready", "/ready", g.admin.Ready)
-	if metrics {
-		add("metrics", "/metrics", g.admin.Metrics)
 	}
 	return entries
 }

@@ -9,6 +9,7 @@ import (
 	"strings"
 
 	"github.com/materi/shield/config"
+	"github.com/materi/shield/gateway"
 )
 
 // load reads the configuration that the flag -config or the variable SHIELD_CONFIG names.
@@ -27,10 +28,14 @@ func configCheck(_ context.Context, c *call) error {
 	if len(c.args) != 1 || strings.HasPrefix(c.args[0], "-") {
 		return errUsage
 	}
-	if _, err := config.Load(c.args[0], c.env); err != nil {
+	cfg, err := config.Load(c.args[0], c.env)
+	if err == nil {
+		err = gateway.CheckRoutes(cfg)
+	}
+	if err != nil {
 		return fmt.Errorf("the configuration is not valid:\n%w", err)
 	}
-	_, err := fmt.Fprintln(c.stdout, c.args[0]+": ok")
+	_, err = fmt.Fprintln(c.stdout, c.args[0]+": ok")
 	return err
 }
 

@@ -46,6 +46,9 @@ type Check struct {
 	Name string
 	// Public says what is wrong in words that may be shown to anybody.
 	Public string
+	// Needed says that the process must not have traffic while the check fails. A check that
+	// is not needed is told all the same.
+	Needed bool
 	Ask    func(ctx context.Context) error
 }
 
@@ -111,16 +114,19 @@ func (a *Admin) Ready(ctx *fasthttp.RequestCtx) error {
 		wg.Go(func() { verdicts[i] = a.ask(c) })
 	}
 	wg.Wait()
+	ready := true
 	for i, c := range a.checks {
 		answer.Checks[c.Name] = verdicts[i]
 		if verdicts[i] == Failed || verdicts[i] == Pending {
 			answer.Errors = append(answer.Errors, c.Public)
+			ready = ready && !c.Needed
 		}
 	}
 	if a.draining.Load() {
 		answer.Errors = append(answer.Errors, "The gateway is shutting down")
+		ready = false
 	}
-	if len(answer.Errors) > 0 {
+	if !ready {
 		answer.Status = "not_ready"
 		return edge.WriteJSON(ctx, fasthttp.StatusServiceUnavailable, answer)
 	}

@@ -46,10 +46,10 @@ func ready(t *testing.T, a *Admin) (int, readiness) {
 func TestReadyTellsEachCheckAndHidesCauses(t *testing.T) {
 	ok := func(context.Context) error { return nil }
 	a := newAdmin(t, true,
-		Check{Name: "database", Public: "Database", Ask: ok},
+		Check{Name: "database", Public: "Database", Needed: true, Ask: ok},
 		Check{Name: "redis", Public: "Redis connection failed", Ask: nil},
-		Check{Name: "migrations", Public: "Pending migrations", Ask: func(context.Context) error { return ErrPending }},
-		Check{Name: "keys", Public: "Keys", Ask: func(context.Context) error { return errors.New("postgres://user:hunter2@db") }},
+		Check{Name: "migrations", Public: "Pending migrations", Needed: true, Ask: func(context.Context) error { return ErrPending }},
+		Check{Name: "keys", Public: "Keys", Needed: true, Ask: func(context.Context) error { return errors.New("postgres://user:hunter2@db") }},
 	)
 	status, got := ready(t, a)
 	want := readiness{
@@ -62,10 +62,19 @@ func TestReadyTellsEachCheckAndHidesCauses(t *testing.T) {
 	}
 }
 
+func TestACheckThatIsNotNeededIsToldButKeepsTheTraffic(t *testing.T) {
+	a := newAdmin(t, true, Check{Name: "redis", Public: "Redis connection failed", Ask: func(context.Context) error { return errors.New("gone") }})
+	status, got := ready(t, a)
+	want := readiness{Status: "ready", Checks: map[string]Verdict{"redis": Failed}, Errors: []string{"Redis connection failed"}}
+	if diff := cmp.Diff(want, got); diff != "" || status != 200 {
+		t.Errorf("Ready() = %d, diff (-want +got):\n%s", status, diff)
+	}
+}
+
 func TestReadyAnswersInTimeWhenADependencyHangs(t *testing.T) {
 	release := make(chan struct{})
 	var asked atomic.Int32
-	a := newAdmin(t, true, Check{Name: "database", Public: "Database", Ask: func(context.Context) error {
+	a := newAdmin(t, true, Check{Name: "database", Public: "Database", Needed: true, Ask: func(context.Context) error {
 		asked.Add(1)
 		<-release // a dependency that does not respect its context
 		return nil
@@ -88,7 +97,7 @@ func TestReadyAnswersInTimeWhenADependencyHangs(t *testing.T) {
 
 func TestManyProbesAskOnce(t *testing.T) {
 	var asked atomic.Int32
-	a := newAdmin(t, true, Check{Name: "database", Public: "Database", Ask: func(context.Context) error {
+	a := newAdmin(t, true, Check{Name: "database", Public: "Database", Needed: true, Ask: func(context.Context) error {
 		asked.Add(1)
 		return nil
 	}})

@@ -178,8 +178,8 @@ func (s *Server) write(r *Record) {
 	took := s.now().Sub(r.start)
 	s.metrics.observe(r, took)
 	level := slog.LevelInfo
-	if r.status >= 500 {
-		level = slog.LevelError
+	if r.status >= 500 && (r.Code != "" || r.cause != nil) {
+		level = slog.LevelError // not for what an upstream or a probe says: nothing failed here
 	}
 	if !s.access && level < slog.LevelError {
 		return
