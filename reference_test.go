@@ -193,7 +193,7 @@ func commandList() (string, error) {
 // limitTable lists the built-in limits. What they count by is the endpoints' choice.
 func limitTable() (string, error) {
 	by := map[string]string{
-		"login": "address and account together", "login-account": "account", "register": "address", "password-reset": "address",
+		"login": "address and account together", "login-ip": "address", "login-account": "account", "register": "address", "password-reset": "address",
 		"magic-link": "address", "verify-resend": "address", "refresh": "session",
 	}
 	var b strings.Builder

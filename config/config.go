@@ -178,7 +178,7 @@ type Provider struct {
 
 // RateLimit is a named limit.
 type RateLimit struct {
-	Name   string        `yaml:"name" required:"true" format:"name" doc:"Routes refer to it by this name. login, login-account, register, password-reset, magic-link, verify-resend and refresh are built in."`
+	Name   string        `yaml:"name" required:"true" format:"name" doc:"Routes refer to it by this name. login, login-ip, login-account, register, password-reset, magic-link, verify-resend and refresh are built in."`
 	Limit  int           `yaml:"limit" min:"1" doc:"How many requests in the period."`
 	Period time.Duration `yaml:"period" min:"1s" max:"31d" doc:"The period."`
 	Burst  int           `yaml:"burst" min:"0" doc:"How many at once. Default: limit."`

@@ -282,7 +282,7 @@ func TestFullFileIsUnderstood(t *testing.T) {
 		{"plugin", c.Providers[0].Plugin, filepath.Join(dir, "plugins/email.wasm")},
 		{"config", string(settings), `{"client_secret":"20","dollar":"${HOME} and $5","limit":20,"min_length":12,"nested":{"list":[1,2.5,true,null,"text","2026-11-21"]}}`},
 		{"login", c.RateLimits[0], RateLimit{Name: "login", Limit: 10, Period: 15 * time.Minute, Burst: 10, Key: []string{"ip"}}},
-		{"reports", c.RateLimits[7].Burst, 20},
+		{"reports", c.RateLimits[len(builtinLimits())].Burst, 20},
 		{"upstream", c.Upstreams[1].URL, "https://reports.internal"},
 		{"route body", c.Routes[0].BodyBytes, Size(0)},
 		{"other route body", c.Routes[1].BodyBytes, 2 * GiB},

@@ -78,6 +78,7 @@ func builtinLimits() []RateLimit {
 	}
 	return []RateLimit{
 		ip("login", 5, 15*time.Minute),
+		ip("login-ip", 300, 15*time.Minute),
 		{Name: "login-account", Limit: 20, Period: 15 * time.Minute, Burst: 20},
 		ip("register", 3, time.Hour),
 		ip("password-reset", 3, time.Hour),

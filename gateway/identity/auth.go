@@ -96,6 +96,11 @@ func (a *API) mailed(ctx *fasthttp.RequestCtx, kind sdk.FlowKind, name, limit st
 
 func (a *API) login(ctx *fasthttp.RequestCtx, _ Params) error {
 	out, _, err := a.begin(ctx, sdk.FlowLogin, formPassword, func(ctx *fasthttp.RequestCtx, values map[string]string) error {
+		// By address alone first: each attempt costs a hash, and somebody who tries one password
+		// on many accounts meets neither of the others.
+		if err := a.Limiter.Check(ctx, "login-ip", address(ctx)); err != nil {
+			return err
+		}
 		who := account.CanonicalEmail(values["email"])
 		if err := a.Limiter.Check(ctx, "login", address(ctx), who); err != nil {
 			return err
