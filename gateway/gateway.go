@@ -241,7 +241,7 @@ func (g *Gateway) buildAccess(*seal.Key) (err error) {
 	}
 	g.proxy, err = proxy.New(proxy.Options{
 		Upstreams: g.cfg.Upstreams, BodyBytes: int64(g.cfg.Server.Limits.BodyBytes), Trace: g.cfg.Tracing.Enabled,
-		OwnCookie: identity.CookieName, Registerer: g.registry,
+		OwnCookie: identity.CookieName(g.cfg.Server.PublicURL), Registerer: g.registry,
 	})
 	if err != nil {
 		return err

@@ -7,7 +7,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"net/url"
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
@@ -79,7 +78,6 @@ type Options struct {
 // API serves the endpoints. It is safe for concurrent use.
 type API struct {
 	Options
-	secure bool // clients reach the gateway by https
 	tokens *prometheus.CounterVec
 }
 
@@ -92,15 +90,11 @@ func New(o Options) (*API, error) {
 		o.Limiter == nil || o.Unavailable == nil || o.Now == nil || o.Registerer == nil || o.BodyBytes <= 0 {
 		return nil, errors.New("identity: an option is missing")
 	}
-	public, err := url.Parse(o.PublicURL)
-	if err != nil {
-		return nil, fmt.Errorf("identity: public URL: %w", err)
-	}
 	counter, err := tokenCounter(o.Registerer)
 	if err != nil {
 		return nil, err
 	}
-	return &API{Options: o, secure: public.Scheme == "https", tokens: counter}, nil
+	return &API{Options: o, tokens: counter}, nil
 }
 
 // tokenCounter returns the counter that this package shares with package session.

@@ -166,3 +166,14 @@ func FuzzReadForm(f *testing.F) {
 		}
 	})
 }
+
+func TestTheCookieIsBoundToItsHostWhereClientsComeByHTTPS(t *testing.T) {
+	for publicURL, want := range map[string]string{
+		"https://api.example.com": "__Host-shield_refresh",
+		"http://127.0.0.1:8000":   "shield_refresh",
+	} {
+		if got := CookieName(publicURL); got != want {
+			t.Errorf("CookieName(%q) = %q, want %q", publicURL, got, want)
+		}
+	}
+}

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"net/netip"
+	"strings"
 	"time"
 
 	"github.com/google/uuid"
@@ -16,8 +17,17 @@ import (
 	"github.com/materi/shield/gateway/token"
 )
 
-// CookieName names the cookie that may carry the refresh token.
-const CookieName = "shield_refresh"
+// CookieName names the cookie that may carry the refresh token. Where clients come by https
+// its prefix keeps it from being set by a page of another host of the domain (RFC 6265bis
+// §4.1.3.2).
+func CookieName(publicURL string) string {
+	if isHTTPS(publicURL) {
+		return "__Host-shield_refresh"
+	}
+	return "shield_refresh"
+}
+
+func isHTTPS(publicURL string) bool { return strings.HasPrefix(publicURL, "https://") }
 
 // tokensJSON is the token answer of the API.
 type tokensJSON struct {
@@ -70,11 +80,11 @@ func (a *API) writeTokens(ctx *fasthttp.RequestCtx, u account.User, s session.Se
 
 func (a *API) setCookie(ctx *fasthttp.RequestCtx, value string, expires time.Time) {
 	var cookie fasthttp.Cookie
-	cookie.SetKey(CookieName)
+	cookie.SetKey(CookieName(a.PublicURL))
 	cookie.SetValue(value)
 	cookie.SetPath("/")
 	cookie.SetHTTPOnly(true)
-	cookie.SetSecure(a.secure)
+	cookie.SetSecure(isHTTPS(a.PublicURL))
 	cookie.SetSameSite(fasthttp.CookieSameSiteStrictMode)
 	cookie.SetExpire(expires)
 	ctx.Response.Header.SetCookie(&cookie)
@@ -94,7 +104,7 @@ func (a *API) refreshToken(ctx *fasthttp.RequestCtx) (string, error) {
 	}
 	cookie := ""
 	if a.Session.Cookie && a.ownOrigin(ctx) {
-		cookie = string(ctx.Request.Header.Cookie(CookieName))
+		cookie = string(ctx.Request.Header.Cookie(CookieName(a.PublicURL)))
 	}
 	if cookie == "" || ctx.Request.Header.ContentLength() != 0 {
 		if err := edge.ReadJSON(ctx, a.BodyBytes, &body); err != nil {
