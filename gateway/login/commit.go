@@ -65,7 +65,7 @@ type UserUpdate struct {
 	Expect   account.Status
 	Status   account.Status
 	Verified bool
-	Name     string // empty: as it is
+	Name     *string // nil: as it is
 }
 
 // EndFlows names the waiting flows of a user that a commit removes.

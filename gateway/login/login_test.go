@@ -674,3 +674,23 @@ func fuzzLogin(t *testing.T, s login.Store) *login.Login {
 	}
 	return l
 }
+
+func TestTheNameIsOfTheRegistrationWhoseLinkWasFollowed(t *testing.T) {
+	b := newBench(t)
+	stranger, owner := ann, ann
+	stranger.Name, owner.Name = "Evil Words", ""
+	b.provider.begin = verifyMail(stranger, "")
+	if _, err := b.Begin(t.Context(), attempt(sdk.FlowRegister, "password")); err != nil {
+		t.Fatal(err)
+	}
+	b.provider.begin, b.provider.next = verifyMail(owner, ""), done(verified(owner))
+	if _, err := b.Begin(t.Context(), attempt(sdk.FlowRegister, "password")); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := b.Continue(t.Context(), b.token(t), []sdk.FlowKind{sdk.FlowRegister}, login.Attempt{}); err != nil {
+		t.Fatal(err)
+	}
+	if u, err := b.store.UserByEmail(t.Context(), "ann@example.com"); err != nil || u.Name != "" {
+		t.Errorf("the user is called %q, %v, want no name", u.Name, err)
+	}
+}

@@ -183,10 +183,14 @@ func (l *Login) prove(ctx context.Context, c *Commit, a Attempt, id sdk.Identity
 			return account.User{}, &Denied{Code: sdk.CodeEmailNotVerified}
 		}
 		user.Status, user.Verified = account.Active, true
-		if name := account.CleanName(id.Name); name != "" {
-			user.Name = name // of the registration whose link was followed
+		update := UserUpdate{ID: user.ID, Expect: account.Pending, Status: account.Active, Verified: true}
+		if a.Kind == sdk.FlowRegister {
+			// Of the registration whose link was followed, also if it named nobody: who registered
+			// the address before was perhaps a stranger.
+			user.Name = account.CleanName(id.Name)
+			update.Name = &user.Name
 		}
-		c.UpdateUser = &UserUpdate{ID: user.ID, Expect: account.Pending, Status: account.Active, Verified: true, Name: user.Name}
+		c.UpdateUser = &update
 		return user, nil
 	case account.Suspended:
 		return account.User{}, &Denied{Code: CodeSuspended}

@@ -114,8 +114,8 @@ func (s *Store) commitUser(ctx context.Context, conn Conn, c login.Commit, statu
 	}
 	if u := c.UpdateUser; u != nil {
 		n, err := conn.Exec(ctx, `UPDATE shield_users SET status = $3, verified = $4,
-				name = CASE WHEN $5 = '' THEN name ELSE $5 END,
-				updated_at = CASE WHEN status = $3 AND verified = $4 AND $5 IN ('', name) THEN updated_at ELSE $6 END
+				name = COALESCE(CAST($5 AS text), name),
+				updated_at = CASE WHEN status = $3 AND verified = $4 AND COALESCE(CAST($5 AS text), name) = name THEN updated_at ELSE $6 END
 			WHERE id = $1 AND status = $2`, u.ID, string(u.Expect), string(u.Status), u.Verified, u.Name, c.Now)
 		if err != nil {
 			return s.taken("update user", err)
@@ -235,8 +235,8 @@ func check(c login.Commit) error {
 		ids = append(ids, u.ID)
 		text = append(text, u.Email, u.Name, u.AvatarURL, u.Timezone, u.Language)
 	}
-	if u := c.UpdateUser; u != nil {
-		text = append(text, u.Name)
+	if u := c.UpdateUser; u != nil && u.Name != nil {
+		text = append(text, *u.Name)
 	}
 	if i := c.NewIdentity; i != nil {
 		ids = append(ids, i.ID)

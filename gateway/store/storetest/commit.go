@@ -53,7 +53,7 @@ func newEverything(t testing.TB, s *store.Store) everything {
 		EndFlows:      &login.EndFlows{UserID: v.user.ID, Kind: sdk.FlowRecover},
 		Writes:        []plugin.Write{{Provider: "email", Key: "k", Value: []byte("v"), Checked: true}},
 		NewUser:       &fresh,
-		UpdateUser:    &login.UserUpdate{ID: v.user.ID, Expect: account.Pending, Status: account.Active, Verified: true, Name: "New"},
+		UpdateUser:    &login.UserUpdate{ID: v.user.ID, Expect: account.Pending, Status: account.Active, Verified: true, Name: new("New")},
 		NewIdentity:   &linked,
 		TouchIdentity: v.identity.ID, NewSession: &began,
 		RevokeSessions: &login.RevokeSessions{UserID: other.ID, Reason: "test", TokensDead: epoch.Add(time.Hour)},
