@@ -127,6 +127,7 @@ func TestStagesWorkWithoutAServer(t *testing.T) {
 func TestOwnershipOf(t *testing.T) {
 	for name, want := range map[string]edge.Ownership{
 		"X-User-ID": edge.Owned, "x-user-id": edge.Owned, "X-Forwarded-Whatever-It-May-Be-Called-Here": edge.Owned, "Forwarded": edge.Owned,
+		"X-Forwarded": edge.Owned, "x_forwarded": edge.Alias, "X-Forwardedx": edge.Foreign,
 		"X_User_ID": edge.Alias, "X.User-Id": edge.Alias, "x_forwarded_for": edge.Alias, "Content_Type": edge.Alias, "TRANSFER.ENCODING": edge.Alias,
 		"X User ID": edge.Alias, "X!User~ID": edge.Alias, "X'User|ID": edge.Alias, "Content~Length": edge.Alias, "X~Custom": edge.Foreign, "X-Forwarded-Whatever-It-May-Be-Called_Here": edge.Owned,
 		"Content-Type": edge.Foreign, "X-User-IDs": edge.Foreign, "X_Custom": edge.Foreign, "": edge.Foreign, "Accept": edge.Foreign,

@@ -21,7 +21,7 @@ const (
 // method, another address.
 var owned = [...]string{
 	"x-user-id", "x-user-email", "x-user-name", "x-user-roles", "x-workspace-ids",
-	"x-session-id", "x-auth-method", "x-request-id", "forwarded", "x-real-ip",
+	"x-session-id", "x-auth-method", "x-request-id", "forwarded", "x-forwarded", "x-real-ip",
 	"traceparent", "tracestate",
 	"x-client-ip", "x-cluster-client-ip", "true-client-ip",
 	"x-original-url", "x-rewrite-url",
