@@ -1,12 +1,14 @@
 package proxy
 
 import (
+	"bufio"
 	"errors"
 	"fmt"
 	"io"
 	"os"
 	"slices"
 	"strconv"
+	"strings"
 	"sync"
 	"time"
 
@@ -117,12 +119,11 @@ func (x *exchange) receive() (*fasthttp.Response, error) {
 	resp := fasthttp.AcquireResponse()
 	resp.StreamBody = true
 	resp.Header.SetNoDefaultContentType(true) // what the upstream does not say is not said for it
-	resp.SkipBody = x.method == fasthttp.MethodHead
 	x.conn.headUntil = time.Now().Add(x.timeout)
-	err := resp.ReadLimitBody(x.conn.reader, 0)
+	err := x.receiveHead(resp)
 	x.conn.headUntil = time.Time{}
-	if err == nil && (resp.StatusCode() < 200 || resp.StatusCode() > 599) {
-		err = errors.New("status out of range")
+	if err == nil && x.method != fasthttp.MethodHead && !bodiless(resp.StatusCode()) {
+		err = resp.ReadBody(x.conn.reader, 0) // hands the stream out and reads nothing yet
 	}
 	if err == nil {
 		return resp, nil
@@ -137,4 +138,53 @@ func (x *exchange) receive() (*fasthttp.Response, error) {
 		return nil, errors.New("read answer: connection closed")
 	}
 	return nil, errors.New("read answer: broken or malformed")
+}
+
+// mostInterim is how many interim answers may come before the final one.
+const mostInterim = 100
+
+// receiveHead reads heads until a final one.
+func (x *exchange) receiveHead(resp *fasthttp.Response) error {
+	for range mostInterim {
+		if err := checkStatus(x.conn.reader); err != nil {
+			return err
+		}
+		if err := resp.Header.Read(x.conn.reader); err != nil {
+			return err
+		}
+		switch status := resp.StatusCode(); {
+		case status == fasthttp.StatusSwitchingProtocols:
+			return errStatus // nobody asked for it
+		case status >= 200:
+			return nil
+		}
+	}
+	return errStatus
+}
+
+// errStatus is the cause of an answer with a status line that cannot be passed on.
+var errStatus = errors.New("status out of range")
+
+// checkStatus looks at the status line of the next head: "HTTP/1.1 200", and then its end or
+// a space. fasthttp would make 200 of the status 000.
+func checkStatus(r *bufio.Reader) error {
+	const version, length = len("HTTP/1."), len("HTTP/1.1 200")
+	line, err := r.Peek(length + 1)
+	if err != nil {
+		return err
+	}
+	code := line[length-len("200") : length]
+	framed := string(line[:version]) == "HTTP/1." && isDigit(line[version]) && line[version+1] == ' ' &&
+		strings.IndexByte(" \r\n", line[length]) >= 0
+	if !framed || code[0] < '1' || code[0] > '5' || !isDigit(code[1]) || !isDigit(code[2]) {
+		return errStatus
+	}
+	return nil
+}
+
+func isDigit(c byte) bool { return '0' <= c && c <= '9' }
+
+// bodiless reports whether answers of a status have no body, whatever their head says.
+func bodiless(status int) bool {
+	return status == fasthttp.StatusNoContent || status == fasthttp.StatusNotModified
 }
