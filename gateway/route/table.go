@@ -144,7 +144,6 @@ func (t *Table[T]) pathsOf(host string) (*paths[T], error) {
 
 // leaf holds the entries of one path, by method.
 type leaf[T any] struct {
-	params  []string
 	entries [len(methods)]*Entry[T]
 	refusal *MethodError
 }
