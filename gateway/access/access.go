@@ -7,12 +7,14 @@ package access
 import (
 	"context"
 	"errors"
+	"fmt"
 	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+	"github.com/valyala/fasthttp"
 
 	"github.com/materi/shield/gateway/edge"
 	"github.com/materi/shield/gateway/token"
-	"github.com/prometheus/client_golang/prometheus"
-	"github.com/valyala/fasthttp"
 )
 
 // Principal is who sends a request. It is shared by all requests with the same token, so
@@ -106,12 +108,15 @@ func New(o Options) (*Access, error) {
 	if o.CacheBytes <= 0 {
 		o.CacheBytes = defaultCacheBytes
 	}
-	a := &Access{
-		verifier: o.Verifier, version: o.Version, revoked: o.Revoked, seen: o.Seen, now: o.Now,
-		cache: newCache(o.CacheSize, o.CacheBytes),
+	cache := newCache(o.CacheSize, o.CacheBytes)
+	m, err := newMetrics(o.Registerer, cache)
+	if err != nil {
+		return nil, fmt.Errorf("access metrics: %w", err)
 	}
-	a.metrics = newMetrics(o.Registerer, a.cache)
-	return a, nil
+	return &Access{
+		verifier: o.Verifier, version: o.Version, revoked: o.Revoked, seen: o.Seen, now: o.Now,
+		cache: cache, metrics: m,
+	}, nil
 }
 
 // authenticate returns the principal of a token.
@@ -169,7 +174,7 @@ type metrics struct {
 	refused      *prometheus.CounterVec
 }
 
-func newMetrics(reg prometheus.Registerer, c *cache) *metrics {
+func newMetrics(reg prometheus.Registerer, c *cache) (*metrics, error) {
 	lookups := prometheus.NewCounterVec(prometheus.CounterOpts{
 		Name: "materi_access_cache_lookups_total",
 		Help: "Access tokens that were looked up among the remembered ones.",
@@ -182,6 +187,6 @@ func newMetrics(reg prometheus.Registerer, c *cache) *metrics {
 		Name: "materi_access_cache_entries",
 		Help: "Access tokens that are remembered.",
 	}, func() float64 { n, _ := c.size(); return float64(n) })
-	reg.MustRegister(lookups, refused, entries)
-	return &metrics{hits: lookups.WithLabelValues("hit"), misses: lookups.WithLabelValues("miss"), refused: refused}
+	m := &metrics{hits: lookups.WithLabelValues("hit"), misses: lookups.WithLabelValues("miss"), refused: refused}
+	return m, errors.Join(reg.Register(lookups), reg.Register(refused), reg.Register(entries))
 }

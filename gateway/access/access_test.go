@@ -12,12 +12,13 @@ import (
 	"time"
 
 	"github.com/google/go-cmp/cmp"
-	"github.com/materi/shield/config"
-	"github.com/materi/shield/gateway/edge"
-	"github.com/materi/shield/gateway/token"
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/valyala/fasthttp"
 	"go.uber.org/goleak"
+
+	"github.com/materi/shield/config"
+	"github.com/materi/shield/gateway/edge"
+	"github.com/materi/shield/gateway/token"
 )
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
@@ -163,10 +164,9 @@ const withInvalid = bare + `, error="invalid_token"`
 
 func TestGuardAnswersEachKindOfCredentials(t *testing.T) {
 	g := newGate(t, 100, 0)
-	good := g.token(t, token.Claims{})
 	expired := g.token(t, token.Claims{})
 	g.move(16 * time.Minute)
-	good = g.token(t, token.Claims{})
+	good := g.token(t, token.Claims{})
 	revoked := g.token(t, token.Claims{SessionID: "gone"})
 	g.revoke("gone")
 	cases := []struct {

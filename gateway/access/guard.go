@@ -7,9 +7,10 @@ import (
 	"slices"
 	"strings"
 
+	"github.com/valyala/fasthttp"
+
 	"github.com/materi/shield/gateway/edge"
 	"github.com/materi/shield/gateway/token"
-	"github.com/valyala/fasthttp"
 )
 
 // Auth is what a route demands of the sender.
