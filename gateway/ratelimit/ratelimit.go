@@ -21,10 +21,11 @@ import (
 	"time"
 
 	"github.com/go-redis/redis_rate/v10"
-	"github.com/materi/shield/config"
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/redis/go-redis/v9"
 	"github.com/valyala/fasthttp"
+
+	"github.com/materi/shield/config"
 )
 
 // ErrUnknown says that there is no limit of that name.
@@ -84,9 +85,13 @@ func New(o Options) (*Limiter, error) {
 	if o.Subject == nil {
 		o.Subject = func(*fasthttp.RequestCtx) string { return "" }
 	}
+	m, err := newMetrics(o.Registerer)
+	if err != nil {
+		return nil, fmt.Errorf("ratelimit metrics: %w", err)
+	}
 	l := &Limiter{
 		limits: map[string]config.RateLimit{}, key: o.Key, subject: o.Subject, now: o.Now,
-		local: newLocal(maxLocal), metrics: newMetrics(o.Registerer),
+		local: newLocal(maxLocal), metrics: m,
 	}
 	for _, limit := range o.Limits {
 		if limit.Burst == 0 {
@@ -214,7 +219,7 @@ type metrics struct {
 	replicas  prometheus.Gauge
 }
 
-func newMetrics(reg prometheus.Registerer) *metrics {
+func newMetrics(reg prometheus.Registerer) (*metrics, error) {
 	m := &metrics{
 		decisions: prometheus.NewCounterVec(prometheus.CounterOpts{
 			Name: "materi_ratelimit_decisions_total",
@@ -229,9 +234,8 @@ func newMetrics(reg prometheus.Registerer) *metrics {
 			Help: "Replicas that were last known to share the budgets.",
 		}),
 	}
-	reg.MustRegister(m.decisions, m.degraded, m.replicas)
 	m.replicas.Set(1)
-	return m
+	return m, errors.Join(reg.Register(m.decisions), reg.Register(m.degraded), reg.Register(m.replicas))
 }
 
 func (m *metrics) count(d Decision) {

@@ -15,12 +15,13 @@ import (
 	"time"
 
 	"github.com/go-redis/redis_rate/v10"
-	"github.com/materi/shield/config"
-	"github.com/materi/shield/gateway/testbed"
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/redis/go-redis/v9"
 	"github.com/valyala/fasthttp"
 	"go.uber.org/goleak"
+
+	"github.com/materi/shield/config"
+	"github.com/materi/shield/gateway/testbed"
 )
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }

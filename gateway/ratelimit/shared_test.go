@@ -10,10 +10,11 @@ import (
 	"testing"
 	"time"
 
-	"github.com/materi/shield/gateway/testbed"
 	"github.com/prometheus/client_golang/prometheus"
 	dto "github.com/prometheus/client_model/go"
 	"github.com/redis/go-redis/v9"
+
+	"github.com/materi/shield/gateway/testbed"
 )
 
 // wire stands between the limiter and Redis and can be cut or go silent.

@@ -9,9 +9,10 @@ import (
 	"strconv"
 	"time"
 
+	"github.com/valyala/fasthttp"
+
 	"github.com/materi/shield/config"
 	"github.com/materi/shield/gateway/edge"
-	"github.com/valyala/fasthttp"
 )
 
 const codeExceeded = "RATE_LIMIT_EXCEEDED"

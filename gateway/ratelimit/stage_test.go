@@ -7,9 +7,10 @@ import (
 	"time"
 
 	"github.com/google/go-cmp/cmp"
+	"github.com/valyala/fasthttp"
+
 	"github.com/materi/shield/config"
 	"github.com/materi/shield/gateway/edge"
-	"github.com/valyala/fasthttp"
 )
 
 func newRequest(subject string) *fasthttp.RequestCtx {
