@@ -3,6 +3,7 @@ package token
 import (
 	"context"
 	"crypto"
+	"errors"
 	"fmt"
 	"log/slog"
 	"net/http"
@@ -10,8 +11,9 @@ import (
 	"sync/atomic"
 	"time"
 
-	"github.com/materi/shield/config"
 	"github.com/prometheus/client_golang/prometheus"
+
+	"github.com/materi/shield/config"
 )
 
 const (
@@ -222,7 +224,7 @@ type remoteMetrics struct {
 	usable    *prometheus.GaugeVec
 }
 
-func newRemoteMetrics(reg prometheus.Registerer) *remoteMetrics {
+func newRemoteMetrics(reg prometheus.Registerer) (*remoteMetrics, error) {
 	m := &remoteMetrics{
 		fetches: prometheus.NewCounterVec(prometheus.CounterOpts{
 			Name: "materi_jwks_fetches_total",
@@ -237,6 +239,5 @@ func newRemoteMetrics(reg prometheus.Registerer) *remoteMetrics {
 			Help: "Whether there are keys to check tokens of another issuer with.",
 		}, []string{"issuer"}),
 	}
-	reg.MustRegister(m.fetches, m.fetchedAt, m.usable)
-	return m
+	return m, errors.Join(reg.Register(m.fetches), reg.Register(m.fetchedAt), reg.Register(m.usable))
 }

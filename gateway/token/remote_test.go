@@ -19,8 +19,9 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 	"github.com/lestrrat-go/jwx/v3/jwk"
-	"github.com/materi/shield/config"
 	"github.com/prometheus/client_golang/prometheus"
+
+	"github.com/materi/shield/config"
 )
 
 // sharedRSA is the key of every idp: making one takes longer than the rest of a test.

@@ -17,9 +17,10 @@ import (
 	"time"
 
 	"github.com/google/go-cmp/cmp"
-	"github.com/materi/shield/config"
 	"github.com/prometheus/client_golang/prometheus"
 	"go.uber.org/goleak"
+
+	"github.com/materi/shield/config"
 )
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }

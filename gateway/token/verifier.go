@@ -13,8 +13,9 @@ import (
 	"sync"
 	"time"
 
-	"github.com/materi/shield/config"
 	"github.com/prometheus/client_golang/prometheus"
+
+	"github.com/materi/shield/config"
 )
 
 // VerifierOptions is what [NewVerifier] needs. Everything but Issuers is required.
@@ -67,7 +68,10 @@ func NewVerifier(o VerifierOptions) (*Verifier, error) {
 	v.trusted[o.Config.Issuer] = &trusted{
 		own: true, issuer: o.Config.Issuer, audience: o.Config.Audience, types: []string{ownType}, key: o.Keyring.public,
 	}
-	metrics := newRemoteMetrics(o.Registerer)
+	metrics, err := newRemoteMetrics(o.Registerer)
+	if err != nil {
+		return nil, fmt.Errorf("token metrics: %w", err)
+	}
 	for _, cfg := range o.Issuers {
 		if err := checkIssuer(cfg); err != nil {
 			return nil, fmt.Errorf("token: issuer %s: %w", cfg.Name, err)
