@@ -58,7 +58,7 @@ func (k *Keeper) Run(ctx context.Context) {
 	wg.Wait()
 }
 
-// every calls f now and then each d until ctx ends.
+// every calls f at once, and again each d until ctx ends.
 func every(ctx context.Context, d time.Duration, f func(context.Context)) {
 	tick := time.NewTicker(d)
 	defer tick.Stop()
@@ -184,11 +184,11 @@ func newMetrics(reg prometheus.Registerer) (metrics, error) {
 			Help: "Sessions whose access tokens this gateway refuses.",
 		}),
 		pollFaults: prometheus.NewCounter(prometheus.CounterOpts{
-			Name: "materi_revocation_poll_faults_total",
+			Name: "materi_revocation_poll_failures_total",
 			Help: "Failed attempts to read the revocations that other gateways made.",
 		}),
 		unseen: prometheus.NewCounter(prometheus.CounterOpts{
-			Name: "materi_session_use_dropped_total",
+			Name: "materi_session_uses_dropped_total",
 			Help: "Uses of a session that were not recorded.",
 		}),
 	}
@@ -197,7 +197,7 @@ func newMetrics(reg prometheus.Registerer) (metrics, error) {
 			return metrics{}, err
 		}
 	}
-	// Package token counts its own operations under the same name.
+	// Package identity counts the tokens that it issues under the same name.
 	err := reg.Register(m.operations)
 	var there prometheus.AlreadyRegisteredError
 	if errors.As(err, &there) {

@@ -210,7 +210,7 @@ func TestSeenIsRecordedAndBounded(t *testing.T) {
 	for i := range 10 {
 		b.Seen(fmt.Sprint("session ", i), 1)
 	}
-	if got := value(t, b.reg, "materi_session_use_dropped_total"); got != 8 {
+	if got := value(t, b.reg, "materi_session_uses_dropped_total"); got != 8 {
 		t.Errorf("%v uses dropped, want 8", got)
 	}
 	stop := run(t, b.Keeper)
