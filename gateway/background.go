@@ -65,7 +65,7 @@ func (g *Gateway) schema(ctx context.Context) error {
 	return g.store.Migrate(ctx)
 }
 
-// sweep removes what has expired from the database, now and then every minute.
+// sweep removes what has expired from the database, at once and then every sweepEvery.
 func (g *Gateway) sweep() {
 	for {
 		ctx, cancel := context.WithTimeout(g.run, sweepEvery/2)

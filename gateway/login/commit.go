@@ -96,6 +96,4 @@ type Store interface {
 	IdentitiesOf(ctx context.Context, userID string) ([]account.Identity, error)
 	// Commit applies c and returns the ids of the sessions that it revoked.
 	Commit(ctx context.Context, c Commit) (revoked []string, err error)
-	// Sweep removes what has expired: flows, key-value entries, revocations, old sessions.
-	Sweep(ctx context.Context, now time.Time) error
 }
