@@ -54,7 +54,7 @@ type limiter interface {
 	Check(ctx *fasthttp.RequestCtx, name string, parts ...string) error
 }
 
-// Options are the needs of [New]. All fields but Log are required.
+// Options are the needs of [New]. All fields are required.
 type Options struct {
 	Flows     flows
 	Sessions  sessions
