@@ -56,7 +56,7 @@ type Limits struct {
 
 // Timeouts bounds how long one client may hold a connection.
 type Timeouts struct {
-	Read  time.Duration `yaml:"read" min:"1s" max:"1h" doc:"From the first byte of a request to the end of its head, and between two reads of a body."`
+	Read  time.Duration `yaml:"read" min:"1s" max:"1h" doc:"From the first byte of a request to the end of its head, and between two reads of a body. A body that stays below 1 KiB/s on average for so long is answered 408, too."`
 	Write time.Duration `yaml:"write" min:"1s" max:"1h" doc:"Between two writes of an answer."`
 	Idle  time.Duration `yaml:"idle" min:"1s" max:"1h" doc:"Between two requests of a connection."`
 	Drain time.Duration `yaml:"drain" min:"0" max:"1h" doc:"How long running requests may finish after SIGTERM."`

@@ -9,6 +9,7 @@ import (
 	"mime"
 	"os"
 	"strings"
+	"time"
 
 	"github.com/valyala/fasthttp"
 )
@@ -34,11 +35,21 @@ func Body(ctx *fasthttp.RequestCtx, limit int64) (body io.Reader, size int64, er
 	if size == 0 {
 		return nil, 0, nil
 	}
-	return &bodyReader{ctx: ctx, from: stream, limit: limit, declared: size}, size, nil
+	patience := RecordOf(ctx).readTime
+	return &bodyReader{ctx: ctx, from: stream, limit: limit, declared: size, most: patience, patience: patience}, size, nil
 }
 
+// leastRate is how many bytes a second of waiting has to bring on average; who sends fewer
+// holds a connection, and maybe one to an upstream, and not an upload. The slowest mobile
+// networks that are left (GPRS, EDGE) carry 2 to 10 KiB/s, and an outage as long as
+// Timeouts.Read is forgiven at any time, so 1 KiB/s cuts off nobody who would ever arrive.
+const leastRate = 1 << 10
+
 // bodyReader counts what the client sends and gives it time for each read. fasthttp sets
-// one read deadline for a whole request, which would cut off any long upload.
+// one read deadline for a whole request, which would cut off any long upload. Here the
+// client has Timeouts.Read, spends it while it is waited for, and earns it back with what it
+// sends, but no more than that: what came fast in the beginning is no right to be slow for
+// hours. While nobody reads, because an upstream does not take the bytes, nothing is spent.
 type bodyReader struct {
 	ctx   *fasthttp.RequestCtx
 	from  io.Reader
@@ -47,14 +58,16 @@ type bodyReader struct {
 	err   error
 
 	declared int64 // -1: the framing tells
+
+	most     time.Duration // 0: the client is waited for without end
+	patience time.Duration // what is left of it
 }
 
 func (b *bodyReader) Read(p []byte) (int, error) {
 	if b.err != nil {
 		return 0, b.err
 	}
-	extendRead(b.ctx)
-	n, err := b.from.Read(p)
+	n, err := b.wait(p)
 	b.read += int64(n)
 	switch {
 	case b.limit > 0 && b.read > b.limit:
@@ -66,6 +79,19 @@ func (b *bodyReader) Read(p []byte) (int, error) {
 		b.err = bodyError(err)
 	}
 	return n, b.err
+}
+
+// wait reads once, for as long as there is patience.
+func (b *bodyReader) wait(p []byte) (int, error) {
+	if b.most <= 0 || b.ctx.Conn() == nil {
+		return b.from.Read(p)
+	}
+	began := time.Now()
+	_ = b.ctx.Conn().SetReadDeadline(began.Add(b.patience)) // a dead connection shows at the read
+	n, err := b.from.Read(p)
+	earned := time.Duration(n) * time.Second / leastRate
+	b.patience = min(b.most, b.patience-time.Since(began)+earned)
+	return n, err
 }
 
 // end tells a body that is complete from one that the client broke off: fasthttp's stream

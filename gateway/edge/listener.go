@@ -234,12 +234,3 @@ func bareRequestLine(nc net.Conn) bool {
 	c, ok := nc.(*conn)
 	return ok && c.line.bare
 }
-
-// extendRead gives the client time for one more read of its body.
-func extendRead(ctx *fasthttp.RequestCtx) {
-	r := RecordOf(ctx)
-	if r.readTime <= 0 || ctx.Conn() == nil {
-		return
-	}
-	_ = ctx.Conn().SetReadDeadline(time.Now().Add(r.readTime)) // a dead connection shows at the read
-}
