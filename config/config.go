@@ -135,7 +135,6 @@ type Session struct {
 type Login struct {
 	ExistingAccount string        `yaml:"existing_account" enum:"silent,conflict" doc:"What registering a known address answers: the same as an unknown one, or 409. Default: silent, and conflict with debug."`
 	VerifiedPage    string        `yaml:"verified_page" format:"page" doc:"Where the browser goes after a verified link. Empty: a JSON answer."`
-	FlowTTL         time.Duration `yaml:"flow_ttl" min:"1m" max:"1h" doc:"How long a login that leaves the gateway may take."`
 	VerifyTTL       time.Duration `yaml:"verify_ttl" min:"1m" max:"7d" doc:"How long a verification link is valid."`
 	ResetTTL        time.Duration `yaml:"reset_ttl" min:"1m" max:"1d" doc:"How long a password reset link is valid."`
 	MagicTTL        time.Duration `yaml:"magic_ttl" min:"1m" max:"1d" doc:"How long a magic link is valid."`

@@ -56,7 +56,6 @@ func base() Config {
 		},
 		Session: Session{RefreshTTL: 30 * day, Grace: 10 * time.Second},
 		Login: Login{
-			FlowTTL:      10 * time.Minute,
 			VerifyTTL:    day,
 			ResetTTL:     time.Hour,
 			MagicTTL:     15 * time.Minute,
