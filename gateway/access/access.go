@@ -111,7 +111,7 @@ func New(o Options) (*Access, error) {
 	cache := newCache(o.CacheSize, o.CacheBytes)
 	m, err := newMetrics(o.Registerer, cache)
 	if err != nil {
-		return nil, fmt.Errorf("access metrics: %w", err)
+		return nil, fmt.Errorf("access: register metrics: %w", err)
 	}
 	return &Access{
 		verifier: o.Verifier, version: o.Version, revoked: o.Revoked, seen: o.Seen, now: o.Now,

@@ -19,7 +19,7 @@ import (
 	"github.com/materi/shield/gateway/edge"
 )
 
-// Bounds of a readiness probe: API.md promises an answer within a second, and many probes
+// Bounds of a readiness probe: an answer within a second is promised, and many probes
 // at once must not become a load on what they ask.
 const (
 	checkTimeout = 800 * time.Millisecond
@@ -75,7 +75,7 @@ type Admin struct {
 // New returns the endpoints.
 func New(o Options) (*Admin, error) {
 	if o.Gatherer == nil || o.Log == nil || o.Now == nil {
-		return nil, errors.New("admin: an option is missing")
+		return nil, errors.New("admin: Gatherer, Log and Now are required")
 	}
 	a := &Admin{version: o.Version, log: o.Log, now: o.Now}
 	for _, c := range o.Checks {

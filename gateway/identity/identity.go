@@ -88,7 +88,7 @@ const callTimeout = 20 * time.Second
 func New(o Options) (*API, error) {
 	if o.Flows == nil || o.Sessions == nil || o.Users == nil || o.Issuer == nil || o.JWKS == nil || o.Providers == nil || o.Loading == nil ||
 		o.Limiter == nil || o.Unavailable == nil || o.Now == nil || o.Registerer == nil || o.BodyBytes <= 0 {
-		return nil, errors.New("identity: an option is missing")
+		return nil, errors.New("identity: every option is required")
 	}
 	counter, err := tokenCounter(o.Registerer)
 	if err != nil {
@@ -107,12 +107,12 @@ func tokenCounter(reg prometheus.Registerer) (*prometheus.CounterVec, error) {
 	if already, ok := errors.AsType[prometheus.AlreadyRegisteredError](err); ok {
 		shared, ok := already.ExistingCollector.(*prometheus.CounterVec)
 		if !ok {
-			return nil, fmt.Errorf("identity metrics: materi_token_operations_total is a %T", already.ExistingCollector)
+			return nil, fmt.Errorf("identity: register metrics: materi_token_operations_total is a %T", already.ExistingCollector)
 		}
 		return shared, nil
 	}
 	if err != nil {
-		return nil, fmt.Errorf("identity metrics: %w", err)
+		return nil, fmt.Errorf("identity: register metrics: %w", err)
 	}
 	return counter, nil
 }

@@ -79,7 +79,7 @@ type Login struct {
 // New returns a Login.
 func New(o Options) (*Login, error) {
 	if o.Store == nil || o.Providers == nil || o.Sessions == nil || o.Outbox == nil || o.Key == nil || o.Now == nil || o.Log == nil || o.Registerer == nil {
-		return nil, errors.New("login: an option is missing")
+		return nil, errors.New("login: every option is required")
 	}
 	l := &Login{
 		store:     o.Store,
@@ -97,7 +97,7 @@ func New(o Options) (*Login, error) {
 		}, []string{"method", "status"}),
 	}
 	if err := o.Registerer.Register(l.attempts); err != nil {
-		return nil, fmt.Errorf("login metrics: %w", err)
+		return nil, fmt.Errorf("login: register metrics: %w", err)
 	}
 	return l, nil
 }

@@ -22,7 +22,7 @@ func newMetrics(reg prometheus.Registerer) (metrics, error) {
 	})
 	for _, c := range []prometheus.Collector{mails, queue} {
 		if err := reg.Register(c); err != nil {
-			return metrics{}, fmt.Errorf("register mail metrics: %w", err)
+			return metrics{}, fmt.Errorf("mail: register metrics: %w", err)
 		}
 	}
 	return metrics{

@@ -68,7 +68,7 @@ type transport interface {
 // not connect to the mail server, so a dead one does not hold up the start.
 func New(o Options) (*Sender, error) {
 	if o.Box == nil || o.Store == nil || o.Now == nil || o.Log == nil || o.Registerer == nil {
-		return nil, errors.New("mail: an option is missing")
+		return nil, errors.New("mail: Box, Store, Now, Log and Registerer are required")
 	}
 	from, err := netmail.ParseAddress(o.Config.From)
 	if err != nil {

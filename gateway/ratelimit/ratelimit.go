@@ -87,7 +87,7 @@ func New(o Options) (*Limiter, error) {
 	}
 	m, err := newMetrics(o.Registerer)
 	if err != nil {
-		return nil, fmt.Errorf("ratelimit metrics: %w", err)
+		return nil, fmt.Errorf("ratelimit: register metrics: %w", err)
 	}
 	l := &Limiter{
 		limits: map[string]config.RateLimit{}, key: o.Key, subject: o.Subject, now: o.Now,

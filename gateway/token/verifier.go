@@ -70,7 +70,7 @@ func NewVerifier(o VerifierOptions) (*Verifier, error) {
 	}
 	metrics, err := newRemoteMetrics(o.Registerer)
 	if err != nil {
-		return nil, fmt.Errorf("token metrics: %w", err)
+		return nil, fmt.Errorf("token: register metrics: %w", err)
 	}
 	for _, cfg := range o.Issuers {
 		if err := checkIssuer(cfg); err != nil {
