@@ -91,7 +91,7 @@ func New(opts Options) (*Host, error) {
 	}
 	m, err := newMetrics(opts.Registerer)
 	if err != nil {
-		return nil, fmt.Errorf("plugin: %w", err)
+		return nil, fmt.Errorf("plugin: register metrics: %w", err)
 	}
 	h := &Host{
 		kv: opts.KV, passwords: opts.Passwords, log: opts.Log, now: opts.Now,
@@ -178,6 +178,22 @@ func (h *Host) Providers() []Info {
 		p.mu.RUnlock()
 	}
 	return list
+}
+
+// Kind returns the kind of a provider, "email" or "oauth" for instance, and "unknown" while
+// it is not loaded. It is fit for a metric's label: a manifest's kind is a short name and
+// providers are few.
+func (h *Host) Kind(name string) string {
+	p, ok := h.find(name)
+	if !ok {
+		return "unknown"
+	}
+	p.mu.RLock()
+	defer p.mu.RUnlock()
+	if p.manifest.Kind == "" {
+		return "unknown"
+	}
+	return p.manifest.Kind
 }
 
 // Begin starts a flow at a provider. It returns [ErrUnknown] for one that is not
