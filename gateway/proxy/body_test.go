@@ -107,7 +107,8 @@ func TestProxyUsesNoConnectionAgainThatAnsweredTooEarly(t *testing.T) {
 	c := b.dial(t)
 	br := bufio.NewReader(c)
 	const smuggled = "GET /smuggled HTTP/1.1\r\nHost: a\r\n\r\n"
-	write(t, c, request("POST", "/", "a", fmt.Sprintf("Content-Length: %d", 1+len(smuggled))))
+	first := strings.Repeat("a", 64<<10) // more than is waited for before the upstream hears of it
+	write(t, c, request("POST", "/", first, fmt.Sprintf("Content-Length: %d", len(first)+len(smuggled))))
 	<-answered
 	write(t, c, smuggled)
 	if got := readAnswer(t, br, "POST"); got.status != 200 || got.body != "hello" {
@@ -173,10 +174,14 @@ func TestProxyStreamsEventsAsTheyCome(t *testing.T) {
 }
 
 func TestProxyUpstreamStreamsAnUploadAsItComes(t *testing.T) {
+	const first = 64 << 10 // more than is waited for before the upstream hears of it
 	got := make(chan string, 3)
 	u := newUpstream(t, func(c net.Conn, br *bufio.Reader) {
 		r, err := http.ReadRequest(br)
 		if err != nil {
+			return
+		}
+		if _, err := io.CopyN(io.Discard, r.Body, first); err != nil {
 			return
 		}
 		buf := make([]byte, 3)
@@ -191,7 +196,7 @@ func TestProxyUpstreamStreamsAnUploadAsItComes(t *testing.T) {
 	})
 	b := start(t, u.addr)
 	c := b.dial(t)
-	write(t, c, request("POST", "/", "", "Transfer-Encoding: chunked"))
+	write(t, c, request("POST", "/", fmt.Sprintf("%x\r\n%s\r\n", first, strings.Repeat("a", first)), "Transfer-Encoding: chunked"))
 	for _, part := range []string{"abc", "def", "ghi"} {
 		write(t, c, "3\r\n"+part+"\r\n")
 		if s := <-got; s != part {

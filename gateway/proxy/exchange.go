@@ -6,10 +6,7 @@ import (
 	"fmt"
 	"io"
 	"os"
-	"slices"
-	"strconv"
 	"strings"
-	"sync"
 	"time"
 
 	"github.com/valyala/fasthttp"
@@ -23,20 +20,14 @@ type exchange struct {
 	timeout time.Duration
 	method  string
 	sent    bool // the whole request is out, so the connection can be used again
-	begun   bool // a part of it is
 	early   bool // the upstream spoke before that
 }
 
-// pieces are the buffers that requests are written through.
-var pieces = sync.Pool{New: func() any { return new([]byte) }}
-
-// pieceSize is how much of a body is read at a time.
-const pieceSize = 32 << 10
-
-// run sends the head in buf and the body, which may be nil, and reads the head of the
-// answer. The caller owns the response, whose body is still to be read from the connection.
-func (x *exchange) run(buf *[]byte, body io.Reader, chunked bool) (*fasthttp.Response, error) {
-	sendErr := x.send(buf, body, chunked)
+// run sends what stands in buf, the head with the first part of the body, and the rest of the
+// body, and reads the head of the answer. The caller owns the response, whose body is still
+// to be read from the connection.
+func (x *exchange) run(buf *[]byte, body *upload) (*fasthttp.Response, error) {
+	sendErr := x.send(buf, body)
 	if e, ok := errors.AsType[*edge.Error](sendErr); ok {
 		return nil, e // the client's body broke off: the upstream must not see a clean end
 	}
@@ -53,65 +44,33 @@ func (x *exchange) run(buf *[]byte, body io.Reader, chunked bool) (*fasthttp.Res
 	return nil, err
 }
 
-// send writes the head and then the body, piece by piece as it arrives. The first piece
-// goes out together with the head.
-func (x *exchange) send(buf *[]byte, body io.Reader, chunked bool) error {
-	out := *buf
-	if body == nil {
-		return x.write(out)
+// send writes what stands in buf and then the body, piece by piece as it arrives.
+func (x *exchange) send(buf *[]byte, body *upload) error {
+	if err := x.write(*buf); err != nil {
+		return err
 	}
-	out = slices.Grow(out, pieceSize)
-	*buf = out // the pool keeps what grew
-	for {
-		piece, n, err := readPiece(out, body, chunked)
-		if n > 0 || err == io.EOF {
-			x.early = x.early || x.begun && !quiet(x.conn.raw)
-			if err := x.write(piece); err != nil {
-				return err
-			}
-			out = out[:0]
-		}
-		if err == io.EOF {
-			return nil
-		}
+	for !body.ended {
+		piece, err := body.next(*buf)
 		if err != nil {
 			return err
 		}
-	}
-}
-
-func (x *exchange) write(p []byte) error {
-	x.begun = true
-	if _, err := x.conn.Write(p); err != nil {
-		return fmt.Errorf("write request: %w", err)
+		*buf = piece // the pool keeps what grew
+		x.early = x.early || !quiet(x.conn.raw)
+		if err := x.write(piece); err != nil {
+			return err
+		}
 	}
 	return nil
 }
 
-// chunkHead is room for the length of a chunk and its CRLF.
-const chunkHead = len("ffffffff\r\n")
-
-// readPiece appends one read of body to out, framed as a chunk where chunked says so, with
-// the last chunk at the end of the body. Trailers are not passed on.
-func readPiece(out []byte, body io.Reader, chunked bool) (_ []byte, n int, err error) {
-	if !chunked {
-		n, err = body.Read(out[len(out):cap(out)])
-		return out[:len(out)+n], n, err
+func (x *exchange) write(p []byte) error {
+	if len(p) == 0 {
+		return nil
 	}
-	start := len(out)
-	n, err = body.Read(out[start+chunkHead : cap(out)-len("\r\n0\r\n\r\n")])
-	if n > 0 {
-		var length [16]byte
-		head := append(strconv.AppendInt(length[:0], int64(n), 16), "\r\n"...)
-		data := out[start+chunkHead : start+chunkHead+n]
-		out = append(out[:start], head...)
-		out = append(out, data...) // to the left, over the room that the length did not need
-		out = append(out, "\r\n"...)
+	if _, err := x.conn.Write(p); err != nil {
+		return fmt.Errorf("write request: %w", err)
 	}
-	if err == io.EOF {
-		out = append(out, "0\r\n\r\n"...)
-	}
-	return out, n, err
+	return nil
 }
 
 // receive reads the head of the final answer; interim ones are dropped.

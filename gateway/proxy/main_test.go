@@ -114,6 +114,15 @@ func readRequest(br *bufio.Reader) (*http.Request, error) {
 	return r, nil
 }
 
+func readBody(br *bufio.Reader) (string, error) {
+	r, err := http.ReadRequest(br)
+	if err != nil {
+		return "", err
+	}
+	body, err := io.ReadAll(r.Body)
+	return string(body), err
+}
+
 const hello = "HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\nhello"
 
 // bed is a gateway of edge and proxy alone, with one route.

@@ -146,6 +146,10 @@ func (f *forwarder) serve(ctx *fasthttp.RequestCtx) error {
 	buf := pieces.Get().(*[]byte)
 	defer pieces.Put(buf)
 	*buf = f.appendHead((*buf)[:0], ctx, body != nil, size)
+	up := &upload{body: body, chunked: size < 0}
+	if *buf, err = up.begin(*buf); err != nil {
+		return err
+	}
 
 	c, err := f.upstream.acquire(f.timeout)
 	if err != nil {
@@ -158,7 +162,7 @@ func (f *forwarder) serve(ctx *fasthttp.RequestCtx) error {
 		}
 	}()
 	x := &exchange{conn: c, timeout: f.timeout, method: edge.Method(ctx)}
-	resp, err := x.run(buf, body, size < 0)
+	resp, err := x.run(buf, up)
 	if err != nil {
 		return f.failure(err)
 	}
