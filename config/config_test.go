@@ -82,8 +82,13 @@ func TestBadFilesGiveTheirFaults(t *testing.T) {
 	}
 }
 
+// goodFiles are those of the corpus and the examples.
+func goodFiles(t *testing.T) []string {
+	return append(files(t, "testdata/good/*.yaml"), files(t, "../examples/*/*.yaml")...)
+}
+
 func TestGoodFilesLoad(t *testing.T) {
-	for _, name := range files(t, "testdata/good/*.yaml") {
+	for _, name := range goodFiles(t) {
 		if _, err := Load(name, corpusEnv); err != nil {
 			t.Errorf("Load(%s) = %v", name, err)
 		}
@@ -112,7 +117,7 @@ var beyondSchema = map[string]string{
 
 func TestSchemaAgreesWithTheLoader(t *testing.T) {
 	schema := compileSchema(t)
-	for _, name := range files(t, "testdata/good/*.yaml") {
+	for _, name := range goodFiles(t) {
 		if err := schema.Validate(asJSON(t, name)); err != nil {
 			t.Errorf("the schema refuses %s: %v", name, err)
 		}
