@@ -215,6 +215,24 @@ func TestGatewayStartsWithoutItsDatabaseAndFindsIt(t *testing.T) {
 	in.database = real
 }
 
+// TestGatewayIsNotReadyUntilTheSchemaIsUpToDate lets the operator migrate beside a gateway
+// that must not do it itself.
+func TestGatewayIsNotReadyUntilTheSchemaIsUpToDate(t *testing.T) {
+	onBoth(t, func(t *testing.T, in *installation) {
+		g := in.launch(t, func(c *config.Config) { c.Database.Migrate = false })
+		not := g.probed(t, http.StatusServiceUnavailable, "migrations", "pending")
+		if not.Status != "not_ready" || len(not.Errors) == 0 || not.Checks["database"] != "ok" {
+			t.Errorf("readiness = %+v", not)
+		}
+		g.get(t, "/health/").ok(t, http.StatusOK)
+		if err := in.store(t).Migrate(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+		g.ready(t)
+		g.member(t)
+	})
+}
+
 // forgedRefresh has the form of a refresh token, of generation 1.
 func forgedRefresh() string {
 	raw := make([]byte, 56)
