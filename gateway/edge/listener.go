@@ -139,13 +139,15 @@ func (c *connections) turnAway(nc net.Conn, e *Error) {
 // conn is a client's connection. It gives each write its own time, where fasthttp would set
 // one deadline for a whole answer and cut off any long download, and it watches the end of
 // the request line, which fasthttp does not keep: a bare LF there is taken for CRLF.
-// Reads and state changes are of one goroutine.
+// Reads, writes and state changes are of one goroutine.
 type conn struct {
 	net.Conn
 	conns *connections
 	key   netip.Prefix
 	line  lineWatch
 	ended bool // the client will send no more, and somebody wanted more
+
+	failed bool // a write did, so the client's side of the stream has a hole
 }
 
 func (c *conn) Read(p []byte) (int, error) {
@@ -160,10 +162,20 @@ func (c *conn) Read(p []byte) (int, error) {
 func (c *conn) Write(p []byte) (int, error) {
 	if c.conns.write > 0 {
 		if err := c.SetWriteDeadline(time.Now().Add(c.conns.write)); err != nil {
+			c.failed = true
 			return 0, err
 		}
 	}
-	return c.Conn.Write(p)
+	n, err := c.Conn.Write(p)
+	c.failed = c.failed || err != nil
+	return n, err
+}
+
+// reset lets Close tell the client that what it got is not the whole.
+func (c *conn) reset() {
+	if tcp, ok := c.Conn.(*net.TCPConn); ok {
+		_ = tcp.SetLinger(0) // a dead connection needs no end
+	}
 }
 
 // Close may be called more than once and from any goroutine.

@@ -143,6 +143,7 @@ func (s *Server) answer(ctx *fasthttp.RequestCtx, r *Record, err error) {
 	r.Code, r.cause = e.Code, err
 	closing := ctx.Response.ConnectionClose()
 	ctx.Response.Reset()
+	r.stream = nil // closed, if there was one
 	if closing {
 		ctx.SetConnectionClose()
 	}

@@ -10,11 +10,13 @@ import (
 // Stream makes body the answer's body; size is its length, or -1 when only its end tells.
 // Body is closed when it was sent or when the client is gone. A read that fails breaks the
 // connection, so that the client never takes a part for the whole. The request's record is
-// written when the stream ends.
+// written when the stream ends. Nothing may change the answer's body after it.
 func Stream(ctx *fasthttp.RequestCtx, body io.ReadCloser, size int64) {
 	r := RecordOf(ctx)
 	r.stream = &stream{record: r, body: body}
-	ctx.Response.SetBodyStream(r.stream, int(size))
+	if !follow(ctx, r.stream, size) {
+		ctx.Response.SetBodyStream(r.stream, int(size))
+	}
 }
 
 // stream counts a body on its way to the client.
