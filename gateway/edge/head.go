@@ -30,8 +30,7 @@ type forwarded struct {
 
 // readHead checks a head that fasthttp parsed, and returns its canonical form or the answer
 // that refuses it. fasthttp repairs much that two servers may read differently, so the
-// fields are read again from the raw bytes that it kept; MEASURED.md beside the design has
-// what it lets through.
+// fields are read again from the raw bytes that it kept.
 func readHead(h *fasthttp.RequestHeader) (head, *Error) {
 	var out head
 	switch string(h.Protocol()) {

@@ -8,7 +8,6 @@ import (
 	"log/slog"
 	"net"
 	"runtime/debug"
-	"strconv"
 	"time"
 
 	"github.com/valyala/fasthttp"
@@ -198,7 +197,7 @@ func (r *Record) attrs(took time.Duration) []slog.Attr {
 		slog.String("method", methodLabel(r.method)),
 		slog.String("route", endpointLabel(r.Endpoint)),
 		slog.Int("status", r.status),
-		slog.String("duration", strconv.FormatFloat(took.Seconds(), 'f', 6, 64)),
+		slog.Float64("duration", took.Round(time.Microsecond).Seconds()),
 		slog.Int64("bytes", r.bytes),
 		slog.String("ip", r.client.String()),
 	)

@@ -12,8 +12,8 @@ import (
 	"github.com/materi/shield/gateway/edge"
 )
 
-// The rows are those of MEASURED.md §5: what fasthttp lets through or answers in its own
-// way, and what was decided here. Each raw request must get exactly this status and code,
+// The rows are what fasthttp lets through or answers in its own way, found by sending it,
+// and what was decided here. Each raw request must get exactly this status and code,
 // must not reach the handler, and must end its connection; a second, harmless request sent
 // right behind it must never be answered.
 var refused = []struct {
