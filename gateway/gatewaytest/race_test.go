@@ -35,20 +35,15 @@ func TestParallelRegistrationsOfOneAddressMakeOneUser(t *testing.T) {
 			all.Go(func() { answers[i], _ = g.try(http.MethodPost, "/auth/register", p.registration()) })
 		}
 		all.Wait()
-		mailed := 0
 		for _, a := range answers {
-			switch a.status {
-			case http.StatusAccepted:
-				mailed++
-			case http.StatusServiceUnavailable: // too many at once
-				a.away(t)
-			default:
+			if a.status != http.StatusAccepted {
 				t.Errorf("register = %d %s", a.status, a.body)
 			}
 		}
+		// One that lost every race mails nothing: those that won have.
 		letters := in.letters(t, p.email)
-		if mailed == 0 || len(letters) != mailed {
-			t.Fatalf("%d mails for %d registrations that were taken", len(letters), mailed)
+		if len(letters) == 0 || len(letters) > tries {
+			t.Fatalf("%d mails for %d registrations", len(letters), tries)
 		}
 		worked := 0
 		for _, l := range letters {
