@@ -153,6 +153,7 @@ func TestForeignMailStaysClosed(t *testing.T) {
 	p.store.put(Queued{ID: "../../etc/passwd", Sealed: sealed.Sealed, CreatedAt: p.clock.now()})
 	p.start(t)
 	eventually(t, "two failed tries", func() bool { return p.metric(t, "materi_mail_total", "retried") == 2 })
+	eventually(t, "the honest mail", func() bool { return p.metric(t, "materi_mail_total", "sent") == 1 })
 	if files := sorted(t, dir); len(files) != 1 {
 		t.Errorf("files = %v, want that of the honest mail alone", files)
 	}
