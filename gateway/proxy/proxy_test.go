@@ -331,11 +331,21 @@ func TestProxyBusyUpstream(t *testing.T) {
 	arrived, release := make(chan struct{}), make(chan struct{})
 	u := newUpstream(t, func(c net.Conn, br *bufio.Reader) {
 		_, _ = readRequest(br)
+		_, _ = io.WriteString(c, "HTTP/1.1 200 OK\r\nContent-Length: 1000000\r\n\r\n")
 		close(arrived)
-		<-release
-		_, _ = io.WriteString(c, hello)
+		// An answer that drips holds its connection without ever being late.
+		drip := time.NewTicker(20 * time.Millisecond)
+		defer drip.Stop()
+		for {
+			select {
+			case <-release:
+				return
+			case <-drip.C:
+				_, _ = io.WriteString(c, "x")
+			}
+		}
 	})
-	b := start(t, u.addr, func(s *setup) { s.upstream.Connections, s.route.Timeout = 1, 300*time.Millisecond })
+	b := start(t, u.addr, func(s *setup) { s.upstream.Connections, s.route.Timeout = 1, 500*time.Millisecond })
 	c := b.dial(t)
 	write(t, c, get())
 	<-arrived
