@@ -3,7 +3,6 @@ package postgres
 
 import (
 	"context"
-	"database/sql"
 	"embed"
 	"errors"
 	"fmt"
@@ -210,31 +209,4 @@ func arguments(args []any) []any {
 type scanner struct{ rows pgx.Rows }
 
 // Scan implements [store.Row].
-func (s scanner) Scan(dest ...any) error {
-	out := make([]any, len(dest))
-	for i, d := range dest {
-		if t, ok := d.(*time.Time); ok {
-			d = instant{t}
-		}
-		out[i] = d
-	}
-	return s.rows.Scan(out...)
-}
-
-// instant reads a nullable time.
-type instant struct{ to *time.Time }
-
-var _ sql.Scanner = instant{}
-
-// Scan implements [sql.Scanner].
-func (i instant) Scan(v any) error {
-	switch v := v.(type) {
-	case nil:
-		*i.to = time.Time{}
-	case time.Time:
-		*i.to = v.UTC()
-	default:
-		return fmt.Errorf("a time was expected, not %T", v)
-	}
-	return nil
-}
+func (s scanner) Scan(dest ...any) error { return s.rows.Scan(store.Dest(dest)...) }
