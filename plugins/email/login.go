@@ -57,21 +57,12 @@ func rehash(ctx context.Context, host sdk.Host, address string, r record, passwo
 
 // mailMagicLink mails a link that logs in.
 func (p *Provider) mailMagicLink(ctx context.Context, host sdk.Host, req sdk.Request) (sdk.Step, error) {
-	if faults := missing(req, fieldEmail); faults != nil {
-		return deny(sdk.CodeMissingField, faults...), nil
-	}
-	address, no := addressOf(req)
-	if no != nil {
-		return *no, nil
-	}
-	r, err := load(ctx, host, address)
-	if err != nil {
-		return sdk.Step{}, err
-	}
-	if !r.verified {
-		return deny(sdk.CodeUserNotFound), nil
-	}
-	return mailLink(mailMagicLink, address, r), nil
+	return withRecord(ctx, host, req, func(address string, r record) sdk.Step {
+		if !r.verified {
+			return deny(sdk.CodeUserNotFound)
+		}
+		return mailLink(mailMagicLink, address, r)
+	})
 }
 
 // followMagicLink logs in, unless the password was changed since the link was mailed or

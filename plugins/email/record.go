@@ -119,3 +119,19 @@ func split(b []byte, n int) ([]string, error) {
 	}
 	return part[1:], nil
 }
+
+// withRecord answers a form that asks for an address alone, by what is known of it.
+func withRecord(ctx context.Context, host sdk.Host, req sdk.Request, answer func(address string, r record) sdk.Step) (sdk.Step, error) {
+	if faults := missing(req, fieldEmail); faults != nil {
+		return deny(sdk.CodeMissingField, faults...), nil
+	}
+	address, no := addressOf(req)
+	if no != nil {
+		return *no, nil
+	}
+	r, err := load(ctx, host, address)
+	if err != nil {
+		return sdk.Step{}, err
+	}
+	return answer(address, r), nil
+}

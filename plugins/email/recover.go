@@ -10,21 +10,12 @@ import (
 // mailReset mails a link that sets a new password. An address that was registered but not
 // verified gets one too: the link proves it just as well.
 func (p *Provider) mailReset(ctx context.Context, host sdk.Host, req sdk.Request) (sdk.Step, error) {
-	if faults := missing(req, fieldEmail); faults != nil {
-		return deny(sdk.CodeMissingField, faults...), nil
-	}
-	address, no := addressOf(req)
-	if no != nil {
-		return *no, nil
-	}
-	r, err := load(ctx, host, address)
-	if err != nil {
-		return sdk.Step{}, err
-	}
-	if !r.exists() {
-		return deny(sdk.CodeUserNotFound), nil
-	}
-	return mailLink(mailReset, address, r), nil
+	return withRecord(ctx, host, req, func(address string, r record) sdk.Step {
+		if !r.exists() {
+			return deny(sdk.CodeUserNotFound)
+		}
+		return mailLink(mailReset, address, r)
+	})
 }
 
 // reset sets the password by a link. A password that breaks the rules leaves the link

@@ -76,21 +76,12 @@ func enrol(ctx context.Context, host sdk.Host, address string, r record, hash st
 // say whose password the asker means: then the link verifies the address and makes no
 // password valid, and the owner sets one by recovering.
 func (p *Provider) resend(ctx context.Context, host sdk.Host, req sdk.Request) (sdk.Step, error) {
-	if faults := missing(req, fieldEmail); faults != nil {
-		return deny(sdk.CodeMissingField, faults...), nil
-	}
-	address, no := addressOf(req)
-	if no != nil {
-		return *no, nil
-	}
-	r, err := load(ctx, host, address)
-	if err != nil {
-		return sdk.Step{}, err
-	}
-	if !r.exists() || r.verified {
-		return deny(sdk.CodeUserNotFound), nil
-	}
-	return mailVerifyLink(link{address: address, subject: r.subject, hash: r.hash}), nil
+	return withRecord(ctx, host, req, func(address string, r record) sdk.Step {
+		if !r.exists() || r.verified {
+			return deny(sdk.CodeUserNotFound)
+		}
+		return mailVerifyLink(link{address: address, subject: r.subject, hash: r.hash})
+	})
 }
 
 // mailVerifyLink mails a link that verifies an address. The mail does not hold the name:
