@@ -210,7 +210,7 @@ func (g *Gateway) buildIdentity(key *seal.Key) (err error) {
 		Providers: g.plugins.Providers, Loading: g.loading, Limiter: g.limiter,
 		Unavailable: func(err error) bool { return errors.Is(err, store.ErrUnavailable) },
 		PublicURL:   g.cfg.Server.PublicURL, Token: g.cfg.Token, Session: g.cfg.Session, Login: g.cfg.Login,
-		BodyBytes: int64(g.cfg.Server.Limits.IdentityBytes), Now: g.now, Registerer: g.registry,
+		BodyBytes: int64(g.cfg.Server.Limits.IdentityBytes), Now: g.now,
 	})
 	return err
 }

@@ -6,10 +6,8 @@ package identity
 import (
 	"context"
 	"errors"
-	"fmt"
 	"time"
 
-	"github.com/prometheus/client_golang/prometheus"
 	"github.com/valyala/fasthttp"
 
 	"github.com/materi/shield/config"
@@ -36,6 +34,8 @@ type sessions interface {
 	Revoke(ctx context.Context, userID, sessionID, reason string) error
 	RevokeAll(ctx context.Context, userID, except, reason string) ([]string, error)
 	List(ctx context.Context, userID string) ([]session.Session, error)
+	// Issued counts an access token that was issued, or that could not be.
+	Issued(err error)
 }
 
 // users is what identity needs of the store.
@@ -72,14 +72,10 @@ type Options struct {
 	Login       config.Login
 	BodyBytes   int64
 	Now         func() time.Time
-	Registerer  prometheus.Registerer
 }
 
 // API serves the endpoints. It is safe for concurrent use.
-type API struct {
-	Options
-	tokens *prometheus.CounterVec
-}
+type API struct{ Options }
 
 // callTimeout bounds the work behind one request of the gateway's own endpoints.
 const callTimeout = 20 * time.Second
@@ -87,34 +83,10 @@ const callTimeout = 20 * time.Second
 // New returns the endpoints.
 func New(o Options) (*API, error) {
 	if o.Flows == nil || o.Sessions == nil || o.Users == nil || o.Issuer == nil || o.JWKS == nil || o.Providers == nil || o.Loading == nil ||
-		o.Limiter == nil || o.Unavailable == nil || o.Now == nil || o.Registerer == nil || o.BodyBytes <= 0 {
+		o.Limiter == nil || o.Unavailable == nil || o.Now == nil || o.BodyBytes <= 0 {
 		return nil, errors.New("identity: every option is required")
 	}
-	counter, err := tokenCounter(o.Registerer)
-	if err != nil {
-		return nil, err
-	}
-	return &API{Options: o, tokens: counter}, nil
-}
-
-// tokenCounter returns the counter that this package shares with package session.
-func tokenCounter(reg prometheus.Registerer) (*prometheus.CounterVec, error) {
-	counter := prometheus.NewCounterVec(prometheus.CounterOpts{
-		Name: "materi_token_operations_total",
-		Help: "Operations on tokens, by operation and status.", // as package session says
-	}, []string{"operation", "status"})
-	err := reg.Register(counter)
-	if already, ok := errors.AsType[prometheus.AlreadyRegisteredError](err); ok {
-		shared, ok := already.ExistingCollector.(*prometheus.CounterVec)
-		if !ok {
-			return nil, fmt.Errorf("identity: register metrics: materi_token_operations_total is a %T", already.ExistingCollector)
-		}
-		return shared, nil
-	}
-	if err != nil {
-		return nil, fmt.Errorf("identity: register metrics: %w", err)
-	}
-	return counter, nil
+	return &API{o}, nil
 }
 
 // Endpoint is one call of the API.

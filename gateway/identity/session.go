@@ -58,11 +58,10 @@ func (a *API) writeTokens(ctx *fasthttp.RequestCtx, u account.User, s session.Se
 		Email:      u.Email,
 		Name:       u.Name,
 	})
+	a.Sessions.Issued(err)
 	if err != nil {
-		a.tokens.WithLabelValues("issue", "failure").Inc()
 		return err
 	}
-	a.tokens.WithLabelValues("issue", "success").Inc()
 	record := edge.RecordOf(ctx)
 	record.Subject, record.SessionID = u.ID, s.ID
 	if a.Session.Cookie {

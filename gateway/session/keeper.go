@@ -241,6 +241,9 @@ func (k *Keeper) reused(ctx context.Context, s Session, now time.Time) error {
 	return ErrReused
 }
 
+// Issued counts an access token that was issued for a session, or that could not be.
+func (k *Keeper) Issued(err error) { k.metrics.count("issue", err) }
+
 // RevokeToken ends the session that a refresh token belongs to, of whatever generation the
 // token is. A token that is not ours is [ErrInvalid]; RFC 7009 §2.2 has the caller answer that
 // like a success.

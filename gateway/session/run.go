@@ -3,7 +3,6 @@ package session
 import (
 	"context"
 	"errors"
-	"fmt"
 	"sync"
 	"time"
 
@@ -192,23 +191,12 @@ func newMetrics(reg prometheus.Registerer) (metrics, error) {
 			Help: "Uses of a session that were not recorded.",
 		}),
 	}
-	for _, c := range []prometheus.Collector{m.active, m.revoked, m.pollFaults, m.unseen} {
+	for _, c := range []prometheus.Collector{m.operations, m.active, m.revoked, m.pollFaults, m.unseen} {
 		if err := reg.Register(c); err != nil {
 			return metrics{}, err
 		}
 	}
-	// Package identity counts the tokens that it issues under the same name.
-	err := reg.Register(m.operations)
-	var there prometheus.AlreadyRegisteredError
-	if errors.As(err, &there) {
-		shared, ok := there.ExistingCollector.(*prometheus.CounterVec)
-		if !ok {
-			return metrics{}, fmt.Errorf("materi_token_operations_total is a %T", there.ExistingCollector)
-		}
-		m.operations = shared
-		return m, nil
-	}
-	return m, err
+	return m, nil
 }
 
 // count counts an operation by what came of it.

@@ -244,17 +244,19 @@ func TestRunCountsSessions(t *testing.T) {
 	})
 }
 
-func TestMetricsShareTheCounterOfTokens(t *testing.T) {
+func TestIssuedTokensAreCountedBesideTheOtherOperations(t *testing.T) {
 	b := newBench(t)
-	issued := prometheus.NewCounterVec(prometheus.CounterOpts{
-		Name: "materi_token_operations_total", Help: "Operations on tokens, by operation and status.",
-	}, []string{"operation", "status"})
-	reg := prometheus.NewRegistry()
-	reg.MustRegister(issued)
-	k := b.another(t, reg)
-	_, _, _ = k.Refresh(t.Context(), "nonsense")
-	if got := value(t, reg, "materi_token_operations_total", "refresh", "invalid"); got != 1 {
-		t.Errorf("counted %v, want 1", got)
+	b.Issued(nil)
+	b.Issued(nil)
+	b.Issued(errors.New("no key"))
+	_, _, _ = b.Refresh(t.Context(), "nonsense")
+	for _, want := range []struct {
+		operation, status string
+		n                 float64
+	}{{"issue", "success", 2}, {"issue", "error", 1}, {"refresh", "invalid", 1}} {
+		if got := value(t, b.reg, "materi_token_operations_total", want.operation, want.status); got != want.n {
+			t.Errorf("%s %s counted %v times, want %v", want.operation, want.status, got, want.n)
+		}
 	}
 }
 
