@@ -66,15 +66,13 @@ func (g *Gateway) routes() (*route.Table[target], error) {
 		return nil, err
 	}
 	entries = append(entries, own...)
-	entries = append(entries, g.probeEntries(g.cfg.Admin.Listen == "")...)
+	entries = append(entries, probeEntries(metricsArePublic(g.cfg), g.probed)...)
 	for _, r := range g.cfg.Routes {
 		t, err := g.proxied(r)
 		if err != nil {
 			return nil, fmt.Errorf("route %s: %w", r.Name, err)
 		}
-		entries = append(entries, route.Entry[target]{
-			Name: r.Name, Host: r.Host, Path: r.Path, Prefix: r.Prefix, Methods: r.Methods, Value: t,
-		})
+		entries = append(entries, configured(r, t))
 	}
 	table, err := route.New(entries)
 	if err != nil {
@@ -85,7 +83,7 @@ func (g *Gateway) routes() (*route.Table[target], error) {
 
 // privateRoutes is the table of the private listener.
 func (g *Gateway) privateRoutes() (*route.Table[target], error) {
-	return route.New(g.probeEntries(true))
+	return route.New(probeEntries(true, g.probed))
 }
 
 func pass(*fasthttp.RequestCtx) error { return nil }
@@ -192,43 +190,62 @@ func CheckRoutes(cfg config.Config) error {
 	for _, e := range (*identity.API)(nil).Endpoints() {
 		entries = append(entries, paths(e, struct{}{})...)
 	}
-	for _, p := range probes {
-		for _, path := range []string{p.path, p.path + "/"} {
-			entries = append(entries, route.Entry[struct{}]{Name: p.name, Path: path, Methods: []string{"GET"}})
-		}
-	}
+	entries = append(entries, probeEntries(metricsArePublic(cfg), func(probe) struct{} { return struct{}{} })...)
 	for _, r := range cfg.Routes {
-		entries = append(entries, route.Entry[struct{}]{Name: r.Name, Host: r.Host, Path: r.Path, Prefix: r.Prefix, Methods: r.Methods})
+		entries = append(entries, configured(r, struct{}{}))
 	}
 	_, err := route.New(entries)
 	return err
 }
 
-// probePaths are answered whatever host a request names: a prober knows an address only.
-func probePaths() []string { return []string{"/health", "/health/", "/ready", "/ready/"} }
-
-// probes are what operators' machines ask, and how each is answered.
-var probes = []struct {
-	name, path string
-	serve      func(*admin.Admin, *fasthttp.RequestCtx) error
-}{
-	{"health", "/health", (*admin.Admin).Health},
-	{"ready", "/ready", (*admin.Admin).Ready},
-	{"metrics", "/metrics", (*admin.Admin).Metrics},
+// configured is the entry of a configured route.
+func configured[T any](r config.Route, value T) route.Entry[T] {
+	return route.Entry[T]{Name: r.Name, Host: r.Host, Path: r.Path, Prefix: r.Prefix, Methods: r.Methods, Value: value}
 }
 
-func (g *Gateway) probeEntries(metrics bool) []route.Entry[target] {
-	var entries []route.Entry[target]
+// probe is what operators' machines ask, and how it is answered.
+type probe struct {
+	name, path string
+	anyHost    bool // answered whatever host a request names: a prober knows an address only
+	serve      func(*admin.Admin, *fasthttp.RequestCtx) error
+}
+
+var probes = []probe{
+	{"health", "/health", true, (*admin.Admin).Health},
+	{"ready", "/ready", true, (*admin.Admin).Ready},
+	{"metrics", "/metrics", false, (*admin.Admin).Metrics},
+}
+
+// paths are those of a probe: each answers with and without its slash.
+func (p probe) paths() []string { return []string{p.path, p.path + "/"} }
+
+// probePaths are answered whatever host a request names.
+func probePaths() []string {
+	var all []string
+	for _, p := range probes {
+		if p.anyHost {
+			all = append(all, p.paths()...)
+		}
+	}
+	return all
+}
+
+// metricsArePublic reports whether /metrics/ is on the public listener.
+func metricsArePublic(cfg config.Config) bool { return cfg.Admin.Listen == "" }
+
+func probeEntries[T any](metrics bool, value func(probe) T) []route.Entry[T] {
+	var entries []route.Entry[T]
 	for _, p := range probes {
 		if p.name == "metrics" && !metrics {
 			continue
 		}
-		handler := func(ctx *fasthttp.RequestCtx) error { return p.serve(g.admin, ctx) }
-		for _, path := range []string{p.path, p.path + "/"} {
-			entries = append(entries, route.Entry[target]{
-				Name: p.name, Path: path, Methods: []string{"GET"}, Value: target{handler, pass},
-			})
+		for _, path := range p.paths() {
+			entries = append(entries, route.Entry[T]{Name: p.name, Path: path, Methods: []string{"GET"}, Value: value(p)})
 		}
 	}
 	return entries
+}
+
+func (g *Gateway) probed(p probe) target {
+	return target{func(ctx *fasthttp.RequestCtx) error { return p.serve(g.admin, ctx) }, pass}
 }
