@@ -12,7 +12,6 @@ import (
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
-	"go.uber.org/goleak"
 
 	"github.com/materi/shield/config"
 	"github.com/materi/shield/gateway/plugin/wasmtest"
@@ -24,29 +23,7 @@ import (
 var workspace string
 
 func TestMain(m *testing.M) {
-	os.Exit(run(m))
-}
-
-func run(m *testing.M) int {
-	dir, err := os.MkdirTemp("", "shield-plugin-")
-	if err != nil {
-		fmt.Fprintln(os.Stderr, err)
-		return 1
-	}
-	defer os.RemoveAll(dir)
-	workspace = dir
-	for _, guest := range []string{"guest", "quiet"} {
-		if _, err := wasmtest.Build("./wasm/testdata/"+guest, dir); err != nil {
-			fmt.Fprintln(os.Stderr, err)
-			return 1
-		}
-	}
-	code := m.Run()
-	if err := goleak.Find(); code == 0 && err != nil {
-		fmt.Fprintln(os.Stderr, err)
-		return 1
-	}
-	return code
+	os.Exit(wasmtest.Main(m, func(dir string) { workspace = dir }, "./wasm/testdata/guest", "./wasm/testdata/quiet"))
 }
 
 // database is a Reader with what tests put into it.

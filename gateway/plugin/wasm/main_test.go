@@ -10,8 +10,6 @@ import (
 	"testing"
 	"time"
 
-	"go.uber.org/goleak"
-
 	"github.com/materi/shield/gateway/plugin/wasmtest"
 	"github.com/materi/shield/sdk"
 	"github.com/materi/shield/sdk/wire"
@@ -21,29 +19,7 @@ import (
 var workspace string
 
 func TestMain(m *testing.M) {
-	os.Exit(run(m))
-}
-
-func run(m *testing.M) int {
-	dir, err := os.MkdirTemp("", "shield-wasm-")
-	if err != nil {
-		fmt.Fprintln(os.Stderr, err)
-		return 1
-	}
-	defer os.RemoveAll(dir)
-	workspace = dir
-	for _, guest := range []string{"guest", "quiet"} {
-		if _, err := wasmtest.Build("./testdata/"+guest, dir); err != nil {
-			fmt.Fprintln(os.Stderr, err)
-			return 1
-		}
-	}
-	code := m.Run()
-	if err := goleak.Find(); code == 0 && err != nil {
-		fmt.Fprintln(os.Stderr, err)
-		return 1
-	}
-	return code
+	os.Exit(wasmtest.Main(m, func(dir string) { workspace = dir }, "./testdata/guest", "./testdata/quiet"))
 }
 
 func guest(t testing.TB, name string) []byte {

@@ -6,6 +6,9 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"testing"
+
+	"go.uber.org/goleak"
 )
 
 // Build compiles the main package at path, relative to the caller's directory, as a plugin
@@ -18,4 +21,31 @@ func Build(path, out string) (string, error) {
 		return "", fmt.Errorf("build %s: %w\n%s", path, err, text)
 	}
 	return file, nil
+}
+
+// Main is the body of a TestMain that needs plugins: it builds the main packages into a
+// directory of its own, tells that directory to use, runs the tests, looks for leaked
+// goroutines and removes the directory. It returns the exit code.
+func Main(m *testing.M, use func(dir string), packages ...string) int {
+	dir, err := os.MkdirTemp("", "shield-wasm-")
+	if err != nil {
+		return failed(err)
+	}
+	defer os.RemoveAll(dir)
+	for _, path := range packages {
+		if _, err := Build(path, dir); err != nil {
+			return failed(err)
+		}
+	}
+	use(dir)
+	code := m.Run()
+	if err := goleak.Find(); code == 0 && err != nil {
+		return failed(err)
+	}
+	return code
+}
+
+func failed(err error) int {
+	fmt.Fprintln(os.Stderr, err)
+	return 1
 }
