@@ -28,6 +28,18 @@ func states(k *Keyring) string {
 	return strings.Join(s, " ")
 }
 
+func TestCheckFailsWhenWhatIsSignedDoesNotVerify(t *testing.T) {
+	for _, alg := range []string{"RS256", "ES256", "EdDSA"} {
+		keys, others := newBench(t, alg).keys, newBench(t, alg).keys
+		broken := *keys.current.Load()
+		broken.active.public = others.current.Load().active.public
+		keys.current.Store(&broken)
+		if err := keys.Check(); err == nil {
+			t.Errorf("%s: Check() of a key whose halves are of two pairs = nil", alg)
+		}
+	}
+}
+
 func TestKeyringSignsAtOnceWithTheFirstKey(t *testing.T) {
 	b := newBench(t, "RS256")
 	if got := states(b.keys); got != "active" {
