@@ -8,7 +8,7 @@ import (
 	"time"
 	"unicode/utf8"
 
-	"github.com/materi/shield/gateway/plugin/wasm"
+	"github.com/materi/shield/gateway/plugin/sandbox"
 	"github.com/materi/shield/sdk"
 	"github.com/materi/shield/sdk/contract"
 	"github.com/materi/shield/sdk/wire"
@@ -30,7 +30,7 @@ func (h *Host) call(ctx context.Context, name string, method wire.Method, flow s
 	if !ok {
 		return Answer{}, fmt.Errorf("%w: %q", ErrUnknown, name)
 	}
-	module, err := p.get()
+	m, err := p.get()
 	if err != nil {
 		return Answer{}, h.notLoaded(p, err)
 	}
@@ -43,7 +43,7 @@ func (h *Host) call(ctx context.Context, name string, method wire.Method, flow s
 	}
 	in := wire.EncodeCall(wire.Call{Flow: flow, Request: req})
 	for n := 1; ; n++ {
-		answer, s, err := h.try(ctx, p, module, method, flow, in)
+		answer, s, err := h.try(ctx, p, m, method, flow, in)
 		if !s.conflicted || !internal(err) || n == attempts {
 			return answer, err
 		}
@@ -59,17 +59,17 @@ func internal(err error) bool {
 
 // try makes the call once.
 func (h *Host) try(
-	ctx context.Context, p *provider, module *wasm.Module, method wire.Method, flow sdk.Flow, in []byte,
+	ctx context.Context, p *provider, m module, method wire.Method, flow sdk.Flow, in []byte,
 ) (Answer, *session, error) {
 	s := h.newSession(p.cfg.Name)
 	start := time.Now() // a duration of the real world, whatever the clock of the gateway says
-	out, err := module.Call(ctx, method, in, s)
+	out, err := m.Call(ctx, method, in, s)
 	h.metrics.observe(p.cfg.Name, method, time.Since(start).Seconds())
 	if err != nil {
 		return Answer{}, s, h.fault(ctx, p, err)
 	}
 	if s.expired {
-		return Answer{}, s, h.fault(ctx, p, fmt.Errorf("%w: in a function of the host", wasm.ErrTimeout))
+		return Answer{}, s, h.fault(ctx, p, fmt.Errorf("%w: in a function of the host", sandbox.ErrTimeout))
 	}
 	if s.failure != nil {
 		// Whatever the provider made of it: an answer that was computed from a failure of

@@ -7,7 +7,7 @@ import (
 
 	"github.com/prometheus/client_golang/prometheus"
 
-	"github.com/materi/shield/gateway/plugin/wasm"
+	"github.com/materi/shield/gateway/plugin/sandbox"
 	"github.com/materi/shield/sdk/wire"
 )
 
@@ -19,6 +19,7 @@ const (
 	Trap        Kind = "trap"        // it panicked or did what its sandbox forbids
 	Exit        Kind = "exit"        // it ended itself
 	Timeout     Kind = "timeout"     // it took too long
+	Fuel        Kind = "fuel"        // it computed more than it may
 	Memory      Kind = "memory"      // it wanted more than it may have
 	Busy        Kind = "busy"        // no instance became free in time
 	Undecodable Kind = "undecodable" // its answer is none
@@ -43,12 +44,14 @@ var kinds = []struct {
 	err  error
 	kind Kind
 }{
-	{wasm.ErrTrap, Trap},
-	{wasm.ErrExit, Exit},
-	{wasm.ErrTimeout, Timeout},
-	{wasm.ErrMemory, Memory},
-	{wasm.ErrBusy, Busy},
-	{wasm.ErrClosed, NotLoaded},
+	{sandbox.ErrTrap, Trap},
+	{sandbox.ErrExit, Exit},
+	{sandbox.ErrTimeout, Timeout},
+	{sandbox.ErrFuel, Fuel},
+	{sandbox.ErrMemory, Memory},
+	{sandbox.ErrBusy, Busy},
+	{sandbox.ErrDown, NotLoaded},
+	{sandbox.ErrClosed, NotLoaded},
 }
 
 // fault counts err, an error of the transport, and returns it as a Fault. The caller's own

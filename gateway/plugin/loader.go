@@ -9,7 +9,7 @@ import (
 	"strings"
 	"sync"
 
-	"github.com/materi/shield/gateway/plugin/wasm"
+	"github.com/materi/shield/gateway/plugin/sandbox"
 	"github.com/materi/shield/sdk"
 	"github.com/materi/shield/sdk/wire"
 )
@@ -25,7 +25,7 @@ type loader struct {
 }
 
 // prepare asks an instance what it is and gives it its settings.
-func (l *loader) prepare(ctx context.Context, call wasm.Caller) error {
+func (l *loader) prepare(ctx context.Context, call sandbox.Caller) error {
 	manifest, err := call(ctx, wire.Describe, nil)
 	if err != nil {
 		return fmt.Errorf("describe: %w", err)
@@ -39,7 +39,7 @@ func (l *loader) prepare(ctx context.Context, call wasm.Caller) error {
 	}
 	faults, err := wire.DecodeFaults(reply)
 	if err != nil {
-		return fmt.Errorf("%w: configure: %w", wasm.ErrProtocol, err)
+		return fmt.Errorf("%w: configure: %w", sandbox.ErrProtocol, err)
 	}
 	return settingsError(faults)
 }
@@ -51,7 +51,7 @@ func (l *loader) same(manifest []byte) error {
 		l.manifest = bytes.Clone(manifest)
 	}
 	if !bytes.Equal(l.manifest, manifest) {
-		return fmt.Errorf("%w: the manifest is another than at the start", wasm.ErrProtocol)
+		return fmt.Errorf("%w: the manifest is another than at the start", sandbox.ErrProtocol)
 	}
 	return nil
 }

@@ -20,6 +20,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 
 	"github.com/materi/shield/config"
+	"github.com/materi/shield/gateway/plugin/sandbox"
 	"github.com/materi/shield/gateway/plugin/wasm"
 	"github.com/materi/shield/sdk"
 	"github.com/materi/shield/sdk/contract"
@@ -60,12 +61,20 @@ type Host struct {
 	providers []*provider // in configured order
 }
 
+// module is a plugin that runs, whichever way.
+type module interface {
+	// Call makes one call. The error is one of package sandbox, or that of ctx.
+	Call(ctx context.Context, method wire.Method, in []byte, host sandbox.Host) ([]byte, error)
+	// Close waits for the calls that run, or until ctx ends, when it stops them.
+	Close(ctx context.Context) error
+}
+
 // provider is one configured provider. The module is nil until it is loaded.
 type provider struct {
 	cfg config.Provider
 
 	mu       sync.RWMutex
-	module   *wasm.Module
+	module   module
 	manifest sdk.Manifest
 	err      error // why it is not loaded
 }
@@ -136,7 +145,7 @@ func (h *Host) load(ctx context.Context, p *provider) error {
 	}
 	granted := capabilities(p.cfg.Capabilities)
 	l := &loader{settings: settings, granted: granted}
-	module, err := wasm.Open(ctx, wasm.Options{
+	m, err := wasm.Open(ctx, wasm.Options{
 		Name: p.cfg.Name, Code: code, Granted: granted, Memory: int64(p.cfg.MemoryBytes),
 		Timeout: p.cfg.Timeout, Wait: p.cfg.Wait, Instances: p.cfg.Instances,
 		CacheDir: h.cacheDir, Log: h.log, Prepare: l.prepare,
@@ -144,12 +153,12 @@ func (h *Host) load(ctx context.Context, p *provider) error {
 	if err != nil {
 		return err
 	}
-	manifest, err := l.admit(module.Capabilities())
+	manifest, err := l.admit(m.Capabilities())
 	if err == nil {
-		err = p.set(module, manifest)
+		err = p.set(m, manifest)
 	}
 	if err != nil {
-		return errors.Join(err, module.Close(ctx))
+		return errors.Join(err, m.Close(ctx))
 	}
 	h.log.InfoContext(ctx, "provider loaded", "provider", p.cfg.Name,
 		"plugin", manifest.ID, "version", manifest.Version)
@@ -214,11 +223,11 @@ func (h *Host) Stop(ctx context.Context) error {
 	errs := make([]error, len(h.providers))
 	var wg sync.WaitGroup
 	for i, p := range h.providers {
-		module := p.unset()
-		if module == nil {
+		m := p.unset()
+		if m == nil {
 			continue
 		}
-		wg.Go(func() { errs[i] = module.Close(ctx) })
+		wg.Go(func() { errs[i] = m.Close(ctx) })
 	}
 	wg.Wait()
 	return errors.Join(errs...)
@@ -227,7 +236,7 @@ func (h *Host) Stop(ctx context.Context) error {
 var errStopped = errors.New("provider is stopped")
 
 // set makes the provider usable, unless it was stopped in the meantime.
-func (p *provider) set(m *wasm.Module, manifest sdk.Manifest) error {
+func (p *provider) set(m module, manifest sdk.Manifest) error {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	if errors.Is(p.err, errStopped) {
@@ -243,7 +252,7 @@ func (p *provider) fail(err error) {
 	p.err = err
 }
 
-func (p *provider) unset() *wasm.Module {
+func (p *provider) unset() module {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	m := p.module
@@ -251,7 +260,7 @@ func (p *provider) unset() *wasm.Module {
 	return m
 }
 
-func (p *provider) get() (*wasm.Module, error) {
+func (p *provider) get() (module, error) {
 	p.mu.RLock()
 	defer p.mu.RUnlock()
 	return p.module, p.err

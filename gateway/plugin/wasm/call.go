@@ -7,6 +7,7 @@ import (
 
 	"github.com/tetratelabs/wazero/api"
 
+	"github.com/materi/shield/gateway/plugin/sandbox"
 	"github.com/materi/shield/sdk"
 	"github.com/materi/shield/sdk/wire"
 )
@@ -14,10 +15,10 @@ import (
 // call is the state of one call. It travels in the context, because the functions of the
 // host are made once for all instances.
 type call struct {
-	host    Host   // nil: there is none yet
-	pending []byte // what the module may read: the request, then replies of the host
-	reply   []byte // what the module wrote
-	broken  error  // the first breach of the protocol; the call has failed whatever follows
+	host    sandbox.Host // nil: there is none yet
+	pending []byte       // what the module may read: the request, then replies of the host
+	reply   []byte       // what the module wrote
+	broken  error        // the first breach of the protocol; the call has failed whatever follows
 }
 
 type callKey struct{}

@@ -11,6 +11,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/materi/shield/gateway/plugin/sandbox"
 	"github.com/materi/shield/sdk"
 	"github.com/materi/shield/sdk/wire"
 )
@@ -263,7 +264,7 @@ func TestPrepareRunsOnceForEachInstance(t *testing.T) {
 	opts := options(guest(t, "guest"))
 	opts.Instances = 1
 	prepared := 0
-	opts.Prepare = func(ctx context.Context, call Caller) error {
+	opts.Prepare = func(ctx context.Context, call sandbox.Caller) error {
 		prepared++
 		_, err := call(ctx, wire.Configure, wire.EncodeSettings([]byte(`{"a":1}`)))
 		return err

@@ -13,6 +13,7 @@ import (
 	"github.com/tetratelabs/wazero/api"
 	"github.com/tetratelabs/wazero/sys"
 
+	"github.com/materi/shield/gateway/plugin/sandbox"
 	"github.com/materi/shield/sdk"
 	"github.com/materi/shield/sdk/wire"
 )
@@ -82,7 +83,7 @@ func (i *instance) prepare(ctx, start context.Context) error {
 
 // call makes one call. After an error the instance must not be used again: its memory may
 // be anything.
-func (i *instance) call(ctx context.Context, method wire.Method, in []byte, host Host) ([]byte, error) {
+func (i *instance) call(ctx context.Context, method wire.Method, in []byte, host sandbox.Host) ([]byte, error) {
 	if len(in) > wire.MaxMessage {
 		return nil, fmt.Errorf("request of %d bytes: at most %d are allowed", len(in), wire.MaxMessage)
 	}

@@ -10,6 +10,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/materi/shield/gateway/plugin/sandbox"
 	"github.com/materi/shield/gateway/plugin/wasmtest"
 	"github.com/materi/shield/sdk"
 	"github.com/materi/shield/sdk/wire"
@@ -57,11 +58,11 @@ func open(t testing.TB, opts Options) *Module {
 }
 
 // act lets the guest do something and returns the subject that it answers with.
-func act(m *Module, host Host, what, arg string) (string, error) {
+func act(m *Module, host sandbox.Host, what, arg string) (string, error) {
 	return actContext(context.Background(), m, host, what, arg)
 }
 
-func actContext(ctx context.Context, m *Module, host Host, what, arg string) (string, error) {
+func actContext(ctx context.Context, m *Module, host sandbox.Host, what, arg string) (string, error) {
 	out, err := m.Call(ctx, wire.Begin, request(what, arg), host)
 	if err != nil {
 		return "", err

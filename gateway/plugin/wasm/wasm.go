@@ -18,19 +18,21 @@ import (
 
 	"github.com/tetratelabs/wazero"
 
+	"github.com/materi/shield/gateway/plugin/sandbox"
 	"github.com/materi/shield/sdk"
 	"github.com/materi/shield/sdk/wire"
 )
 
-// Errors of a call. After any of them but ErrBusy and ErrClosed the instance is gone.
+// Errors of a call, those of package sandbox. After any of them but ErrBusy and ErrClosed
+// the instance is gone.
 var (
-	ErrTrap     = errors.New("module trapped")
-	ErrExit     = errors.New("module exited")
-	ErrTimeout  = errors.New("module took too long")
-	ErrMemory   = errors.New("module ran out of memory")
-	ErrProtocol = errors.New("module broke the protocol")
-	ErrBusy     = errors.New("no instance became free")
-	ErrClosed   = errors.New("module is closed")
+	ErrTrap     = sandbox.ErrTrap
+	ErrExit     = sandbox.ErrExit
+	ErrTimeout  = sandbox.ErrTimeout
+	ErrMemory   = sandbox.ErrMemory
+	ErrProtocol = sandbox.ErrProtocol
+	ErrBusy     = sandbox.ErrBusy
+	ErrClosed   = sandbox.ErrClosed
 )
 
 // startTimeout bounds the start of an instance up to its first call. A Go guest takes some
@@ -40,12 +42,6 @@ const startTimeout = 10 * time.Second
 // stopTimeout bounds how long [Module.Close] waits for calls that it has stopped. They end
 // at their next loop, so only code without loops can make it wait at all.
 const stopTimeout = 5 * time.Second
-
-// Host serves what a module asks during one call. It is asked by one goroutine at a time.
-type Host interface {
-	// Serve returns the reply to a request. An error reaches the module as its wire.Code.
-	Serve(ctx context.Context, function wire.Function, request []byte) ([]byte, error)
-}
 
 // Options are what a [Module] needs. All but CacheDir and Prepare are required.
 type Options struct {
@@ -59,12 +55,9 @@ type Options struct {
 	CacheDir  string        // holds compiled code; private, see [Open]
 	Log       *slog.Logger
 
-	// Prepare makes each new instance ready before its first call. Its calls have no host.
-	Prepare func(ctx context.Context, call Caller) error
+	// Prepare makes each new instance ready before its first call.
+	Prepare sandbox.Prepare
 }
-
-// Caller makes one call of an instance.
-type Caller func(ctx context.Context, method wire.Method, in []byte) ([]byte, error)
 
 // Module is a compiled plugin with its instances. It is safe for concurrent use.
 type Module struct {
@@ -132,7 +125,7 @@ func (m *Module) Capabilities() []sdk.Capability { return m.imported }
 // Call makes one call on an instance of its own. It waits for a free one, starts one if
 // none is idle, and throws it away unless the call went well. The error is one of this
 // package's, or that of ctx if the caller gave up first.
-func (m *Module) Call(ctx context.Context, method wire.Method, in []byte, host Host) ([]byte, error) {
+func (m *Module) Call(ctx context.Context, method wire.Method, in []byte, host sandbox.Host) ([]byte, error) {
 	if err := m.acquire(ctx); err != nil {
 		return nil, err
 	}
