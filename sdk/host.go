@@ -12,6 +12,10 @@ type Host interface {
 	KV() KV
 	Passwords() Passwords
 	Log(level Level, message string, args ...string) // args are pairs of key and value
+	HTTP() HTTP
+	JWT() JWT
+	XMLDSig() XMLDSig
+	Secrets() Secrets
 }
 
 // Level is the weight of a log record, as in log/slog.
@@ -27,8 +31,8 @@ const (
 
 // Bounds of [KV].
 const (
-	MaxKey   = 512
-	MaxValue = 64 << 10
+	MaxKey   = 512      // bytes of a key
+	MaxValue = 64 << 10 // bytes of a value
 )
 
 // Entry is a value of [KV]. Version changes with each write and is never 0.
@@ -64,13 +68,123 @@ type Passwords interface {
 	Common(ctx context.Context, password string) (bool, error)
 }
 
+// HTTP asks other servers: those that the operator lists for the provider, and no others.
+// Redirects are followed as far as the list allows. There are no cookies, and a request
+// has no more time than its call.
+type HTTP interface {
+	// Fetch makes one request. An answer of any status is no error. The errors are
+	// [ErrDenied], [ErrUnreachable], [ErrTooLarge], [ErrInvalid] and [ErrExhausted].
+	Fetch(ctx context.Context, r HTTPRequest) (HTTPResponse, error)
+}
+
+// HTTPRequest is a request to another server.
+type HTTPRequest struct {
+	Method string // GET if empty
+	URL    string // https://host/path, or http where the operator lists it
+	Header []HTTPHeader
+	Body   []byte
+}
+
+// HTTPHeader is one header field.
+type HTTPHeader struct{ Name, Value string }
+
+// HTTPResponse is what another server answered.
+type HTTPResponse struct {
+	Status int
+	Header []HTTPHeader // in the order of their names, without cookies
+	Body   []byte
+	URL    string // that answered, after redirects
+}
+
+// JWT checks the tokens of other issuers, and signs the provider's own assertions.
+type JWT interface {
+	// Verify checks an id_token (OpenID Connect Core §3.1.3.7) and returns its claims, a JSON
+	// object. A token that does not hold is a [*Refused].
+	Verify(ctx context.Context, v JWTVerification) (claims []byte, err error)
+	// Sign signs claims, a JSON object, as a client assertion (RFC 7523 §2.2). The gateway
+	// adds iat, exp and jti where they are missing.
+	Sign(ctx context.Context, a JWTAssertion) (token string, err error)
+}
+
+// JWTVerification is a token with what it must say. Issuer, Audience, Nonce and Algorithms
+// are not optional, and neither is one of Keys and KeysURL.
+type JWTVerification struct {
+	Token       string
+	Issuer      string   // the iss claim, compared exactly
+	Audience    string   // that the aud claim must hold
+	Nonce       string   // the nonce claim: that of the flow
+	Algorithms  []string // "RS256", "PS256", "ES256", "EdDSA", ...; the token has no say
+	Keys        []byte   // a JWK Set (RFC 7517 §5)
+	KeysURL     string   // where the gateway fetches one, by the rules of [HTTP], and remembers it
+	AccessToken string   // if set, at_hash must be there and be its hash
+	MaxAge      time.Duration
+}
+
+// JWTAssertion is what [JWT.Sign] signs. Secret names a private key of the provider's
+// secrets; see [Secrets].
+type JWTAssertion struct {
+	Claims    []byte
+	Secret    string
+	Algorithm string
+	KeyID     string // kid header, if set
+}
+
+// XMLDSig checks, makes and removes the signatures and encryption of XML documents, as SAML
+// uses them. What is signed or decrypted names its private key by a name of the provider's
+// secrets; see [Secrets].
+type XMLDSig interface {
+	// Verify checks the enveloped signature of an element and returns the bytes that it
+	// covered, without the signature: parse these, and nothing else of the document. A
+	// document that does not hold is a [*Refused].
+	Verify(ctx context.Context, v XMLVerification) (signed []byte, err error)
+	// Sign puts an enveloped signature into a document's root element, behind its first
+	// child, and certificate, DER of X.509, into its KeyInfo if there is one.
+	Sign(ctx context.Context, document []byte, secret string, certificate []byte) ([]byte, error)
+	// Decrypt returns the plain text of an EncryptedData element with its EncryptedKey. Any
+	// failure is one and the same [*Refused].
+	Decrypt(ctx context.Context, encrypted []byte, secret string) ([]byte, error)
+	// SignBytes signs bytes, such as the query of SAML's redirect binding. The algorithm is a
+	// URI of XML Signature.
+	SignBytes(ctx context.Context, algorithm string, data []byte, secret string) ([]byte, error)
+	// VerifyBytes checks such a signature against each of the certificates.
+	VerifyBytes(ctx context.Context, algorithm string, data, signature []byte, certificates [][]byte) error
+}
+
+// XMLVerification is a document with what must be signed in it, by the key of one of the
+// certificates. What the document says of its key is not believed.
+type XMLVerification struct {
+	Document     []byte
+	Certificates [][]byte // DER of X.509
+	Namespace    string   // of the element that must be signed
+	Element      string   // its local name
+}
+
+// Secrets are those of the provider's section of the configuration.
+type Secrets interface {
+	// Get returns a secret, and whether there is one. Private keys are never handed out: they
+	// are used by their name, and asking for one is [ErrDenied].
+	Get(ctx context.Context, name string) (string, bool, error)
+	// MAC returns the HMAC-SHA-256 of a message under a secret, which has to be there.
+	MAC(ctx context.Context, name string, message []byte) ([]byte, error)
+}
+
 // Errors of [Host].
 var (
-	ErrNotGranted = errors.New("capability not granted")
-	ErrConflict   = errors.New("entry changed")
-	ErrTooLarge   = errors.New("key or value too large")
-	ErrInvalid    = errors.New("key or ttl not valid") // empty, not UTF-8, with a NUL; negative
+	ErrNotGranted  = errors.New("capability not granted")
+	ErrConflict    = errors.New("entry changed")
+	ErrTooLarge    = errors.New("key or value too large")
+	ErrInvalid     = errors.New("argument not valid")  // a key that is empty or no text, a URL that is none, ...
+	ErrDenied      = errors.New("not allowed")         // a destination that is not listed, a key that is not handed out
+	ErrUnreachable = errors.New("other server failed") // no address, no connection, no answer in time
+	ErrExhausted   = errors.New("too often in one call")
 )
+
+// Refused says that a signed or encrypted thing does not hold, and why in one word, such as
+// "signature", "expired", "issuer", "audience", "nonce", "key" or "malformed".
+type Refused struct{ Reason string }
+
+// Error returns the reason.
+func (r *Refused) Error() string { return "refused: " + r.Reason }
 
 // Error is a provider's failure with a public code, such as [CodeProviderError]. Public
 // is shown to the client; Private goes to the log alone.

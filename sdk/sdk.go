@@ -11,15 +11,22 @@ import (
 	"time"
 )
 
-// ABI is the version of the contract that this package speaks.
-const ABI = 1
+// ABI is the version of the contract that this package speaks. A gateway of version N also
+// runs plugins of version N-1, which is [OldestABI].
+//
+//	1  the capabilities kv, password and log
+//	2  the capabilities http, jwt, xmldsig and secret; [Request.Headers]; [Manifest.Concurrent]
+const (
+	ABI       = 2
+	OldestABI = 1
+)
 
 // MaxSave is the most that a [Step] may ask the gateway to keep, in bytes.
 const MaxSave = 16 << 10
 
 // Provider is one way to prove who one is. The gateway never calls one instance
-// concurrently; it may run many instances, and may drop one after any call, so what must
-// last goes through [Host] or [Step.Save].
+// concurrently unless [Manifest.Concurrent] says that it may; it may run many instances, and
+// may drop one after any call, so what must last goes through [Host] or [Step.Save].
 type Provider interface {
 	// Describe says what the provider is. It is called before Configure, without a host.
 	Describe() Manifest
@@ -50,7 +57,31 @@ const (
 	CapabilityKV       Capability = "kv"
 	CapabilityPassword Capability = "password"
 	CapabilityLog      Capability = "log"
+	CapabilityHTTP     Capability = "http"    // since version 2
+	CapabilityJWT      Capability = "jwt"     // since version 2
+	CapabilityXMLDSig  Capability = "xmldsig" // since version 2
+	CapabilitySecret   Capability = "secret"  // since version 2
 )
+
+// Capabilities returns all of them.
+func Capabilities() []Capability {
+	return []Capability{
+		CapabilityKV, CapabilityPassword, CapabilityLog,
+		CapabilityHTTP, CapabilityJWT, CapabilityXMLDSig, CapabilitySecret,
+	}
+}
+
+// Since returns the version of the contract that a capability came with, 0 for one that
+// there is not.
+func (c Capability) Since() uint32 {
+	switch c {
+	case CapabilityKV, CapabilityPassword, CapabilityLog:
+		return 1
+	case CapabilityHTTP, CapabilityJWT, CapabilityXMLDSig, CapabilitySecret:
+		return 2
+	}
+	return 0
+}
 
 // FlowKind is the purpose of a flow.
 type FlowKind string
@@ -75,6 +106,11 @@ type Manifest struct {
 	Forms        []Form       // the flows that a person can begin, in order of preference
 	Capabilities []Capability // what it needs of the host
 	ConfigSchema []byte       // JSON Schema of its settings, may be nil
+
+	// Concurrent says that one instance takes several calls at a time. It counts for a
+	// process alone, which else gets one call after another; in a WASM module there is
+	// always one call at a time.
+	Concurrent bool
 }
 
 // Form is what one flow asks of a person at its beginning.
@@ -118,6 +154,7 @@ type Flow struct {
 // Request is what a person sent.
 type Request struct {
 	Fields    map[string]string // form fields, JSON members or query parameters; untrusted
+	Headers   map[string]string // those of the request that the operator names for the provider; untrusted
 	Path      string            // Serve: the rest of the path
 	IP        string
 	UserAgent string

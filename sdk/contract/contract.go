@@ -33,8 +33,8 @@ const (
 
 // Manifest returns what is wrong with a manifest, or nil.
 func Manifest(m sdk.Manifest) error {
-	if m.ABI != sdk.ABI {
-		return fmt.Errorf("abi is %d, this gateway speaks %d", m.ABI, sdk.ABI)
+	if err := ABI(m.ABI); err != nil {
+		return err
 	}
 	if !name(m.ID, maxLabel, "._-") {
 		return fmt.Errorf("id %q: want letters, digits, dots and dashes", clip(m.ID))
@@ -46,8 +46,11 @@ func Manifest(m sdk.Manifest) error {
 		return fmt.Errorf("kind %q: want letters, digits and dashes", clip(m.Kind))
 	}
 	for i, c := range m.Capabilities {
-		if !slices.Contains(capabilities, c) {
+		if c.Since() == 0 {
 			return fmt.Errorf("capability %q is unknown", clip(string(c)))
+		}
+		if c.Since() > m.ABI {
+			return fmt.Errorf("capability %q came with version %d of the contract, and the manifest is of version %d", c, c.Since(), m.ABI)
 		}
 		if slices.Contains(m.Capabilities[:i], c) {
 			return fmt.Errorf("capability %q is named twice", c)
@@ -57,6 +60,15 @@ func Manifest(m sdk.Manifest) error {
 		return fmt.Errorf("config schema: want JSON of at most %d bytes", maxSchema)
 	}
 	return forms(m.Forms)
+}
+
+// ABI returns why a gateway of this version cannot run a plugin of that version of the
+// contract, or nil.
+func ABI(version uint32) error {
+	if version < sdk.OldestABI || version > sdk.ABI {
+		return fmt.Errorf("abi is %d, this gateway speaks %d to %d", version, sdk.OldestABI, sdk.ABI)
+	}
+	return nil
 }
 
 func forms(list []sdk.Form) error {

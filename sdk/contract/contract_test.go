@@ -25,9 +25,13 @@ func TestManifest(t *testing.T) {
 	if err := Manifest(manifest(nil)); err != nil {
 		t.Errorf("a good manifest: %v", err)
 	}
+	if err := Manifest(manifest(func(m *sdk.Manifest) { m.ABI = sdk.OldestABI })); err != nil {
+		t.Errorf("a good manifest of the version before: %v", err)
+	}
 	for name, change := range map[string]func(*sdk.Manifest){
 		"older contract":       func(m *sdk.Manifest) { m.ABI = 0 },
-		"newer contract":       func(m *sdk.Manifest) { m.ABI = 2 },
+		"newer contract":       func(m *sdk.Manifest) { m.ABI = sdk.ABI + 1 },
+		"later capability":     func(m *sdk.Manifest) { m.ABI, m.Capabilities = 1, []sdk.Capability{sdk.CapabilityHTTP} },
 		"no id":                func(m *sdk.Manifest) { m.ID = "" },
 		"id with a path":       func(m *sdk.Manifest) { m.ID = "../email" },
 		"id with a line break": func(m *sdk.Manifest) { m.ID = "a\nb" },

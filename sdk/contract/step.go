@@ -8,9 +8,6 @@ import (
 	"github.com/materi/shield/sdk"
 )
 
-// capabilities are those that a manifest may name.
-var capabilities = []sdk.Capability{sdk.CapabilityKV, sdk.CapabilityPassword, sdk.CapabilityLog}
-
 var fieldTypes = []string{"text", "email", "password"}
 
 // codes are the public codes that a provider may use.

@@ -16,6 +16,8 @@ type Call struct {
 	host   *Host
 	staged map[string]staged
 	writes int64
+
+	fetches int
 }
 
 // staged is a write that waits. checked says that the entry must still have the version

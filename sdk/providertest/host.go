@@ -4,6 +4,7 @@ package providertest
 
 import (
 	"context"
+	"crypto/ed25519"
 	"crypto/rand"
 	"crypto/sha256"
 	"encoding/hex"
@@ -18,8 +19,9 @@ import (
 )
 
 // Host stands for the gateway: a key-value map with versions, expiry and staged writes, a
-// password hash that is quick instead of good, the log, and a clock that stands still
-// until it is moved. It is safe for concurrent use; a [Call] of it is not.
+// password hash that is quick instead of good, the log, sites that answer requests, a key
+// that signs tokens, secrets, and a clock that stands still until it is moved. It is safe for
+// concurrent use; a [Call] of it is not.
 type Host struct {
 	mu      sync.Mutex
 	granted []sdk.Capability
@@ -30,6 +32,11 @@ type Host struct {
 	checks  int
 	common  []string
 	failure error
+	key     ed25519.PrivateKey
+	sites   map[string]Site
+	secrets map[string]string
+	private map[string]bool
+	signed  map[string][]byte
 }
 
 type entry struct {
@@ -49,9 +56,16 @@ type Record struct {
 // Its clock stands at noon of 2026-01-02 UTC.
 func New(grants ...sdk.Capability) *Host {
 	if len(grants) == 0 {
-		grants = []sdk.Capability{sdk.CapabilityKV, sdk.CapabilityPassword, sdk.CapabilityLog}
+		grants = sdk.Capabilities()
 	}
+	seed := make([]byte, ed25519.SeedSize)
+	_, _ = rand.Read(seed)
 	return &Host{
+		key:     ed25519.NewKeyFromSeed(seed),
+		sites:   make(map[string]Site),
+		secrets: make(map[string]string),
+		private: make(map[string]bool),
+		signed:  make(map[string][]byte),
 		granted: grants,
 		now:     time.Date(2026, 1, 2, 12, 0, 0, 0, time.UTC),
 		entries: make(map[string]entry),

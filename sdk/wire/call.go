@@ -92,7 +92,8 @@ func encodeRequest(m sdk.Request) []byte {
 	b = appendString(b, 3, m.IP)
 	b = appendString(b, 4, m.UserAgent)
 	b = appendString(b, 5, m.Locale)
-	return appendTime(b, 6, m.Now)
+	b = appendTime(b, 6, m.Now)
+	return appendMap(b, 7, m.Headers)
 }
 
 func decodeRequest(b []byte, m *sdk.Request) error {
@@ -110,6 +111,8 @@ func decodeRequest(b []byte, m *sdk.Request) error {
 			return toString(f, &m.Locale)
 		case 6:
 			return f.toTime(&m.Now)
+		case 7:
+			return toMap(f, &m.Headers)
 		}
 		return nil
 	})

@@ -81,6 +81,13 @@ func appendStrings[T ~string](b []byte, num int, list []T) []byte {
 	return b
 }
 
+func appendBlobs(b []byte, num int, list [][]byte) []byte {
+	for _, v := range list {
+		b = appendMessage(b, num, v)
+	}
+	return b
+}
+
 // appendMap writes the keys in order, so that equal messages are equal bytes.
 func appendMap(b []byte, num int, m map[string]string) []byte {
 	for _, k := range slices.Sorted(maps.Keys(m)) {
@@ -220,6 +227,13 @@ func toString[T ~string](f field, dst *T) error {
 func toStrings[T ~string](f field, dst *[]T) error {
 	return toList(f, dst, func(b []byte, s *T) error {
 		return toString(field{num: f.num, typ: typeBytes, bytes: b}, s)
+	})
+}
+
+func toBlobs(f field, dst *[][]byte) error {
+	return toList(f, dst, func(b []byte, v *[]byte) error {
+		*v = slices.Clone(b)
+		return nil
 	})
 }
 

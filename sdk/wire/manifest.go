@@ -12,7 +12,8 @@ func EncodeManifest(m sdk.Manifest) []byte {
 		b = appendMessage(b, 5, encodeForm(f))
 	}
 	b = appendStrings(b, 6, m.Capabilities)
-	return appendBytes(b, 7, m.ConfigSchema)
+	b = appendBytes(b, 7, m.ConfigSchema)
+	return appendBool(b, 8, m.Concurrent)
 }
 
 // DecodeManifest reads a Manifest message.
@@ -34,6 +35,8 @@ func DecodeManifest(b []byte) (sdk.Manifest, error) {
 			return toStrings(f, &m.Capabilities)
 		case 7:
 			return f.toBytes(&m.ConfigSchema)
+		case 8:
+			return f.toBool(&m.Concurrent)
 		}
 		return nil
 	})

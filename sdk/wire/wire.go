@@ -81,6 +81,16 @@ var (
 	PasswordVerify  = Function{sdk.CapabilityPassword, "verify"}
 	PasswordCommon  = Function{sdk.CapabilityPassword, "common"}
 	LogWrite        = Function{sdk.CapabilityLog, "write"}
+	HTTPFetch       = Function{sdk.CapabilityHTTP, "fetch"}
+	JWTVerify       = Function{sdk.CapabilityJWT, "verify"}
+	JWTSign         = Function{sdk.CapabilityJWT, "sign"}
+	XMLVerify       = Function{sdk.CapabilityXMLDSig, "verify"}
+	XMLSign         = Function{sdk.CapabilityXMLDSig, "sign"}
+	XMLDecrypt      = Function{sdk.CapabilityXMLDSig, "decrypt"}
+	XMLSignBytes    = Function{sdk.CapabilityXMLDSig, "sign_bytes"}
+	XMLVerifyBytes  = Function{sdk.CapabilityXMLDSig, "verify_bytes"}
+	SecretGet       = Function{sdk.CapabilitySecret, "get"}
+	SecretMAC       = Function{sdk.CapabilitySecret, "mac"}
 )
 
 // Functions returns all functions of the host.
@@ -89,6 +99,10 @@ func Functions() []Function {
 		KVGet, KVSet, KVCompareAndSet, KVDelete,
 		PasswordHash, PasswordVerify, PasswordCommon,
 		LogWrite,
+		HTTPFetch,
+		JWTVerify, JWTSign,
+		XMLVerify, XMLSign, XMLDecrypt, XMLSignBytes, XMLVerifyBytes,
+		SecretGet, SecretMAC,
 	}
 }
 
@@ -100,6 +114,11 @@ const (
 	codeMalformed  = -4
 	codeFailed     = -5
 	codeInvalid    = -6
+
+	// Since version 2 of the contract.
+	codeDenied      = -7
+	codeUnreachable = -8
+	codeExhausted   = -9
 )
 
 // ErrMalformed says that bytes are not the message that they should be.
@@ -109,19 +128,31 @@ var ErrMalformed = errors.New("malformed message")
 // away. The reason stays in the host.
 var ErrHost = errors.New("host failed")
 
+// codes are the errors of the host's functions with the numbers that stand for them.
+func codes() []code {
+	return []code{
+		{codeNotGranted, sdk.ErrNotGranted},
+		{codeConflict, sdk.ErrConflict},
+		{codeTooLarge, sdk.ErrTooLarge},
+		{codeMalformed, ErrMalformed},
+		{codeInvalid, sdk.ErrInvalid},
+		{codeDenied, sdk.ErrDenied},
+		{codeUnreachable, sdk.ErrUnreachable},
+		{codeExhausted, sdk.ErrExhausted},
+	}
+}
+
+type code struct {
+	number int32
+	err    error
+}
+
 // Code returns the negative number that stands for an error of a host function.
 func Code(err error) int32 {
-	switch {
-	case errors.Is(err, sdk.ErrNotGranted):
-		return codeNotGranted
-	case errors.Is(err, sdk.ErrConflict):
-		return codeConflict
-	case errors.Is(err, sdk.ErrTooLarge):
-		return codeTooLarge
-	case errors.Is(err, ErrMalformed):
-		return codeMalformed
-	case errors.Is(err, sdk.ErrInvalid):
-		return codeInvalid
+	for _, c := range codes() {
+		if errors.Is(err, c.err) {
+			return c.number
+		}
 	}
 	return codeFailed
 }
@@ -129,19 +160,13 @@ func Code(err error) int32 {
 // Err returns the error that a negative result of a host function stands for, nil for a
 // result that is a length.
 func Err(result int32) error {
-	switch {
-	case result >= 0:
+	if result >= 0 {
 		return nil
-	case result == codeNotGranted:
-		return sdk.ErrNotGranted
-	case result == codeConflict:
-		return sdk.ErrConflict
-	case result == codeTooLarge:
-		return sdk.ErrTooLarge
-	case result == codeMalformed:
-		return ErrMalformed
-	case result == codeInvalid:
-		return sdk.ErrInvalid
+	}
+	for _, c := range codes() {
+		if c.number == result {
+			return c.err
+		}
 	}
 	return ErrHost
 }
