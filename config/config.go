@@ -29,6 +29,7 @@ type Config struct {
 	Session    Session     `yaml:"session" doc:"Refresh tokens and sessions."`
 	Login      Login       `yaml:"login" doc:"What holds for every way to log in."`
 	Mail       Mail        `yaml:"mail" doc:"How mail leaves."`
+	Plugins    Plugins     `yaml:"plugins" doc:"What holds for every plugin file: signatures."`
 	Providers  []Provider  `yaml:"providers" doc:"The ways to prove who one is: plugins and their settings."`
 	RateLimits []RateLimit `yaml:"rate_limits" doc:"Named limits. A route refers to them by name; the built-in ones may be changed here."`
 	Upstreams  []Upstream  `yaml:"upstreams" doc:"The services behind the gateway."`
@@ -160,19 +161,6 @@ type SMTP struct {
 	TLS      string        `yaml:"tls" enum:"starttls,implicit,none" doc:"starttls is mandatory STARTTLS; none is for a server on loopback."`
 	CAFile   string        `yaml:"ca_file" doc:"PEM of the authority that signed its certificate, beside the system's."`
 	Timeout  time.Duration `yaml:"timeout" min:"1s" max:"5m" doc:"For one mail."`
-}
-
-// Provider is one configured plugin.
-type Provider struct {
-	Name         string        `yaml:"name" required:"true" format:"name" doc:"Its name in paths, logs and metrics: lower-case letters, digits, dashes."`
-	Label        string        `yaml:"label" format:"text" doc:"Its name for people, on login pages."`
-	Plugin       string        `yaml:"plugin" required:"true" format:"text" doc:"Path of the .wasm file, relative to the configuration file."`
-	Capabilities []string      `yaml:"capabilities" enum:"kv,password,log" doc:"What the plugin may ask of the host. A module that imports more is refused."`
-	MemoryBytes  Size          `yaml:"memory_bytes" min:"1MiB" max:"4GiB" doc:"Most memory of one instance."`
-	Timeout      time.Duration `yaml:"timeout" min:"10ms" max:"5m" doc:"Most time of one call."`
-	Instances    int           `yaml:"instances" min:"1" max:"1024" doc:"Most calls at a time."`
-	Wait         time.Duration `yaml:"wait" min:"0" max:"1m" doc:"How long a call waits for a free instance."`
-	Config       Settings      `yaml:"config" doc:"The plugin's own settings, handed to it as JSON."`
 }
 
 // RateLimit is a named limit.

@@ -102,6 +102,7 @@ var beyondSchema = map[string]string{
 	"mail":                    "rules between values",
 	"mail_no_way_out":         "rules between values",
 	"mail_password_alone":     "rules between values",
+	"plugin_key":              "no pattern tells what a key is for",
 	"public_url_in_clear":     "rules between values",
 	"references":              "rules between values",
 	"variables":               "a schema does not know the environment",
@@ -286,6 +287,12 @@ func TestFullFileIsUnderstood(t *testing.T) {
 		{"data_dir", c.DataDir, filepath.Join(dir, "state")},
 		{"plugin", c.Providers[0].Plugin, filepath.Join(dir, "plugins/email.wasm")},
 		{"config", string(settings), `{"client_secret":"20","dollar":"${HOME} and $5","limit":20,"min_length":12,"nested":{"list":[1,2.5,true,null,"text","2026-11-21"]}}`},
+		{"transport", c.Providers[0].Transport, "wasm"},
+		{"transport of an executable", c.Providers[1].Transport, "process"},
+		{"egress", c.Providers[1].HTTP.MaxRequests, 3},
+		{"egress default", c.Providers[1].HTTP.MaxResponse, 512 * KiB},
+		{"egress ca_file", c.Providers[1].HTTP.CAFile, filepath.Join(dir, "corp.pem")},
+		{"secret", c.Providers[1].Secrets[0].Value.Reveal(), "0123456789abcdef0123456789abcdef"},
 		{"login", c.RateLimits[0], RateLimit{Name: "login", Limit: 10, Period: 15 * time.Minute, Burst: 10, Key: []string{"ip"}}},
 		{"reports", c.RateLimits[len(builtinLimits())].Burst, 20},
 		{"upstream", c.Upstreams[1].URL, "https://reports.internal"},
@@ -302,7 +309,10 @@ func TestSecretsAreNeverPrinted(t *testing.T) {
 	const secret = "hunter2"
 	c := Default()
 	c.SecretKey = NewSecret(secret)
-	c.Providers = []Provider{{Name: "oauth", Config: Settings{"client_secret": secret}}}
+	c.Providers = []Provider{{
+		Name: "oauth", Config: Settings{"client_secret": secret},
+		Secrets: []ProviderSecret{{Name: "key", Value: NewSecret(secret)}},
+	}}
 	values := []any{c, &c, c.SecretKey, &c.SecretKey, c.Providers, c.Providers[0].Config, map[string]any{"a": c}}
 
 	var out bytes.Buffer

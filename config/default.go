@@ -94,13 +94,6 @@ func (i *Issuer) setDefaults() {
 	i.StaleFor = day
 }
 
-func (p *Provider) setDefaults() {
-	p.MemoryBytes = 64 * MiB
-	p.Timeout = 5 * time.Second
-	p.Instances = 16
-	p.Wait = 2 * time.Second
-}
-
 func (u *Upstream) setDefaults() {
 	u.Connections = 512
 	u.ConnectTimeout = 5 * time.Second
@@ -125,6 +118,7 @@ func (c *Config) finish(dir string) error {
 	resolve(&c.Mail.SMTP.CAFile)
 	for i := range c.Providers {
 		resolve(&c.Providers[i].Plugin)
+		resolve(&c.Providers[i].HTTP.CAFile)
 	}
 	if file, ok := strings.CutPrefix(c.Database.URL.Reveal(), "sqlite:"); ok {
 		file = strings.TrimPrefix(file, "//")

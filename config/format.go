@@ -25,15 +25,19 @@ type format struct {
 
 // Patterns that check and schema share.
 const (
-	namePattern = `^[a-z][a-z0-9-]{0,62}$`
-	idPattern   = `^[A-Za-z0-9][A-Za-z0-9._-]{0,62}$`
-	hostPattern = `^[a-z0-9_]([a-z0-9_-]{0,61}[a-z0-9_])?(\.[a-z0-9_]([a-z0-9_-]{0,61}[a-z0-9_])?)*$`
-	wordPattern = `^[!-~]+$`
-	pathPattern = `^/([A-Za-z0-9._~!$&'()*,=:@/-]|%[2-9A-F][0-9A-F])*$`
+	namePattern   = `^[a-z][a-z0-9-]{0,62}$`
+	hashPattern   = `^[0-9a-f]{64}$`
+	idPattern     = `^[A-Za-z0-9][A-Za-z0-9._-]{0,62}$`
+	hostPattern   = `^[a-z0-9_]([a-z0-9_-]{0,61}[a-z0-9_])?(\.[a-z0-9_]([a-z0-9_-]{0,61}[a-z0-9_])?)*$`
+	wordPattern   = `^[!-~]+$`
+	headerPattern = `^[A-Za-z0-9][A-Za-z0-9-]{0,62}$`
+	pathPattern   = `^/([A-Za-z0-9._~!$&'()*,=:@/-]|%[2-9A-F][0-9A-F])*$`
 )
 
 var (
 	name     = regexp.MustCompile(namePattern)
+	hash     = regexp.MustCompile(hashPattern)
+	header   = regexp.MustCompile(headerPattern)
 	id       = regexp.MustCompile(idPattern)
 	hostname = regexp.MustCompile(hostPattern)
 	word     = regexp.MustCompile(wordPattern)
@@ -60,6 +64,9 @@ var formats = map[string]format{
 	"path":        {check: canonicalPath, pattern: pathPattern},
 	"database":    {check: database},
 	"redis":       {check: redis},
+	"sha256":      {check: matches(hash, "is not a SHA-256 digest; write 64 lower-case hexadecimal digits, as sha256sum does"), pattern: hashPattern},
+	"header":      {check: shownHeader, pattern: headerPattern},
+	"egress":      {check: egress, pattern: `^https?://[^/?#@]+$`},
 	"private-key": {check: privateKey, key: true},
 	"public-key":  {check: publicKey, key: true},
 }
@@ -170,6 +177,38 @@ func origin(s string) error {
 	u, ok := webURL(s)
 	if !ok || u.Path != "" && u.Path != "/" || strings.ContainsAny(s, "?#") {
 		return errors.New("is not a scheme with a host; write for instance https://api.example.com, without a path")
+	}
+	return nil
+}
+
+// egress is a server that a plugin may reach.
+func egress(s string) error {
+	wrong := errors.New("is not a server; write https://login.example.com, https://login.example.com:8443, or https://*.example.com for all below a domain")
+	scheme, rest, ok := strings.Cut(s, "://")
+	if !ok || scheme != "https" && scheme != "http" {
+		return wrong
+	}
+	rest, below := strings.CutPrefix(rest, "*.")
+	u, ok := webURL(scheme + "://" + rest)
+	if !ok || u.Path != "" || strings.ContainsAny(rest, "?#@*%") || u.Port() == "0" || rest != strings.ToLower(rest) {
+		return wrong
+	}
+	_, err := netip.ParseAddr(u.Hostname())
+	if below && (err == nil || !strings.Contains(u.Hostname(), ".")) {
+		return wrong
+	}
+	return nil
+}
+
+// shownHeader is a header that a plugin may see: not one that carries what the gateway itself
+// goes by, which would let a plugin collect the tokens of others.
+func shownHeader(s string) error {
+	if !header.MatchString(s) {
+		return errors.New("is not a header; write its name, in letters, digits and dashes")
+	}
+	switch strings.ToLower(s) {
+	case "authorization", "cookie", "proxy-authorization":
+		return errors.New("carries credentials of the gateway; a plugin cannot be shown it")
 	}
 	return nil
 }

@@ -18,6 +18,14 @@ func (l *loader) fill(c *Config) {
 			c.Routes[i].BodyBytes = c.Server.Limits.BodyBytes
 		}
 	}
+	for i := range c.Providers {
+		if p := &c.Providers[i]; p.Transport == "" {
+			p.Transport = "process"
+			if strings.HasSuffix(p.Plugin, ".wasm") {
+				p.Transport = "wasm"
+			}
+		}
+	}
 	for i := range c.RateLimits {
 		l.fillLimit(&c.RateLimits[i], index("rate_limits", i))
 	}
@@ -51,6 +59,7 @@ func (l *loader) check(c *Config) {
 	l.checkIssuers(c)
 	l.checkSession(c)
 	l.checkMail(c)
+	l.checkPlugins(c)
 	l.checkProviders(c)
 	l.checkLimits(c)
 	l.checkUpstreams(c)
@@ -132,13 +141,6 @@ func (l *loader) checkMail(c *Config) {
 	l.rule(m.SMTP.Username == "" && !m.SMTP.Password.Empty(), "mail.smtp.username", "is missing; a password needs one")
 	l.rule(m.SMTP.TLS == "none" && !isLoopback(m.SMTP.Host), "mail.smtp.tls",
 		"is none, which sends one-time links in clear; use starttls or implicit (none is for loopback alone)")
-}
-
-func (l *loader) checkProviders(c *Config) {
-	unique(l, "providers", "name", c.Providers, func(p Provider) string { return p.Name })
-	for i, p := range c.Providers {
-		unique(l, index("providers", i)+".capabilities", "", p.Capabilities, itself)
-	}
 }
 
 func (l *loader) checkLimits(c *Config) {
