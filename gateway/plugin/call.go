@@ -119,6 +119,12 @@ func admissible(req sdk.Request) (sdk.Request, error) {
 		return req, invalid("Too many fields.")
 	}
 	size := 0
+	for _, v := range req.Headers {
+		if !utf8.ValidString(v) {
+			return req, invalid("A header is not valid UTF-8.")
+		}
+		size += len(v)
+	}
 	for k, v := range req.Fields {
 		if len(k) > maxName || !utf8.ValidString(k) || !utf8.ValidString(v) {
 			return req, invalid("A field is not valid UTF-8, or its name is too long.")

@@ -83,6 +83,7 @@ type provider struct {
 type Info struct {
 	Name     string
 	Label    string
+	Headers  []string // of a request, that it is shown
 	Manifest sdk.Manifest
 }
 
@@ -182,7 +183,7 @@ func (h *Host) Providers() []Info {
 	for _, p := range h.providers {
 		p.mu.RLock()
 		if p.module != nil {
-			list = append(list, Info{Name: p.cfg.Name, Label: p.cfg.Label, Manifest: p.manifest})
+			list = append(list, Info{Name: p.cfg.Name, Label: p.cfg.Label, Headers: p.cfg.Headers, Manifest: p.manifest})
 		}
 		p.mu.RUnlock()
 	}
