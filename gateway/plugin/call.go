@@ -43,7 +43,7 @@ func (h *Host) call(ctx context.Context, name string, method wire.Method, flow s
 	}
 	in := wire.EncodeCall(wire.Call{Flow: flow, Request: req})
 	for n := 1; ; n++ {
-		answer, s, err := h.try(ctx, p, m, method, flow, in)
+		answer, s, err := h.try(ctx, p, m, method, flow, req, in)
 		if !s.conflicted || !internal(err) || n == attempts {
 			return answer, err
 		}
@@ -59,9 +59,9 @@ func internal(err error) bool {
 
 // try makes the call once.
 func (h *Host) try(
-	ctx context.Context, p *provider, m module, method wire.Method, flow sdk.Flow, in []byte,
+	ctx context.Context, p *provider, m module, method wire.Method, flow sdk.Flow, req sdk.Request, in []byte,
 ) (Answer, *session, error) {
-	s := h.newSession(p.cfg.Name)
+	s := h.newSession(p.cfg.Name, flow, req)
 	start := time.Now() // a duration of the real world, whatever the clock of the gateway says
 	out, err := m.Call(ctx, method, in, s)
 	h.metrics.observe(p.cfg.Name, method, time.Since(start).Seconds())
@@ -77,7 +77,8 @@ func (h *Host) try(
 		return Answer{}, s, fmt.Errorf("call provider %s: %w", p.cfg.Name, s.failure)
 	}
 	step, err := judge(out, flow)
-	if _, ok := errors.AsType[*sdk.Error](err); ok {
+	if e, ok := errors.AsType[*sdk.Error](err); ok {
+		e.Private = s.redactor().text(e.Private) // it goes to the log
 		return Answer{}, s, err
 	}
 	if err != nil {

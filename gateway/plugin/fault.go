@@ -79,6 +79,7 @@ func (h *Host) notLoaded(p *provider, err error) error {
 type metrics struct {
 	faults  *prometheus.CounterVec
 	seconds *prometheus.HistogramVec
+	dropped *prometheus.CounterVec
 }
 
 func newMetrics(reg prometheus.Registerer) (*metrics, error) {
@@ -92,8 +93,12 @@ func newMetrics(reg prometheus.Registerer) (*metrics, error) {
 			Help:    "Time of calls of a provider, with the wait for an instance.",
 			Buckets: []float64{.0005, .001, .0025, .005, .01, .025, .05, .1, .25, .5, 1, 2.5, 5},
 		}, []string{"provider", "call"}),
+		dropped: prometheus.NewCounterVec(prometheus.CounterOpts{
+			Name: "materi_plugin_log_dropped_total",
+			Help: "Log records of a provider that there was no room for.",
+		}, []string{"provider"}),
 	}
-	return m, errors.Join(reg.Register(m.faults), reg.Register(m.seconds))
+	return m, errors.Join(reg.Register(m.faults), reg.Register(m.seconds), reg.Register(m.dropped))
 }
 
 // observe notes how long a call took.

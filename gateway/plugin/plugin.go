@@ -58,6 +58,7 @@ type Host struct {
 	now       func() time.Time
 	cacheDir  string
 	metrics   *metrics
+	scribe    *scribe
 	providers []*provider // in configured order
 }
 
@@ -105,7 +106,7 @@ func New(opts Options) (*Host, error) {
 	}
 	h := &Host{
 		kv: opts.KV, passwords: opts.Passwords, log: opts.Log, now: opts.Now,
-		cacheDir: opts.CacheDir, metrics: m,
+		cacheDir: opts.CacheDir, metrics: m, scribe: newScribe(opts.Log, opts.Now, m.dropped),
 	}
 	for _, cfg := range opts.Providers {
 		h.providers = append(h.providers, &provider{cfg: cfg, err: ErrPending})

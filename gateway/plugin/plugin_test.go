@@ -266,13 +266,16 @@ func TestLogIsBoundedAndCannotForgeRecords(t *testing.T) {
 	if err := b.Load(context.Background()); err != nil {
 		t.Fatal(err)
 	}
-	if _, _, err := b.begin("one", "log", "first\nlevel=ERROR msg=forged "+strings.Repeat("x", 5000)); err != nil {
+	if _, _, err := b.begin("one", "shout", "first\nlevel=error msg=forged "+strings.Repeat("x ", 2500)); err != nil {
 		t.Fatal(err)
 	}
 	for l := range strings.Lines(out.String()) {
-		if strings.HasPrefix(l, "level=ERROR") || len(l) > 2000 {
+		if strings.HasPrefix(l, "LEVEL=ERROR") || len(l) > 2000 {
 			t.Errorf("the log holds %.100q of %d bytes", l, len(l))
 		}
+	}
+	if !strings.Contains(out.String(), "FIRST LEVEL=ERROR MSG=FORGED X X") {
+		t.Errorf("the log does not hold what was said: %.500q", out.String())
 	}
 	if !strings.Contains(out.String(), "level=WARN msg=\"provider says\" provider=one") || !strings.Contains(out.String(), "plugin.key=value") {
 		t.Errorf("the log holds %.500q", out.String())

@@ -3,18 +3,10 @@ package plugin
 import (
 	"context"
 	"errors"
-	"log/slog"
 	"time"
 
 	"github.com/materi/shield/sdk"
 	"github.com/materi/shield/sdk/wire"
-)
-
-// Bounds of what a provider may log in one call.
-const (
-	maxRecords = 32
-	maxMessage = 1024
-	maxArgs    = 32
 )
 
 // session serves what a provider asks of the host during one call. What it may ask was
@@ -22,6 +14,8 @@ const (
 type session struct {
 	host     *Host
 	provider string
+	flow     sdk.Flow
+	req      sdk.Request
 	kv       *staged
 	records  int
 
@@ -30,8 +24,8 @@ type session struct {
 	conflicted bool  // a comparison did not hold: the call may be made anew
 }
 
-func (h *Host) newSession(provider string) *session {
-	return &session{host: h, provider: provider, kv: newStaged(h.kv, provider, h.now)}
+func (h *Host) newSession(provider string, flow sdk.Flow, req sdk.Request) *session {
+	return &session{host: h, provider: provider, flow: flow, req: req, kv: newStaged(h.kv, provider, h.now)}
 }
 
 // Serve answers one request of the module.
@@ -133,8 +127,6 @@ func (s *session) common(ctx context.Context, in []byte) ([]byte, error) {
 	return wire.EncodeCommon(common), nil
 }
 
-// log writes a record of the provider's. The message of the record is ours and constant;
-// the provider's own text is an attribute, under a group that cannot shadow ours.
 func (s *session) log(ctx context.Context, in []byte) error {
 	r, err := wire.DecodeRecord(in)
 	if err != nil {
@@ -144,14 +136,13 @@ func (s *session) log(ctx context.Context, in []byte) error {
 	if s.records > maxRecords {
 		return sdk.ErrTooLarge
 	}
-	attrs := []any{slog.String("message", line(r.Message, maxMessage))}
-	args := r.Args[:min(len(r.Args), maxArgs)]
-	for i := 0; i+1 < len(args); i += 2 {
-		attrs = append(attrs, slog.String(line(args[i], maxName), line(args[i+1], maxMessage)))
-	}
-	level := min(max(r.Level, sdk.LevelDebug), sdk.LevelError)
-	s.host.log.Log(ctx, slog.Level(level), "provider says", "provider", s.provider, slog.Group("plugin", attrs...))
+	s.host.scribe.write(ctx, s.provider, r, s.redactor())
 	return nil
+}
+
+// redactor is made when something is said, which most calls do not.
+func (s *session) redactor() redactor {
+	return redactorOf(s.flow, s.req, nil)
 }
 
 // expiry returns when an entry that is written now ends; zero is never.

@@ -15,6 +15,7 @@ import (
 
 	"github.com/materi/shield/gateway/plugin/sandbox"
 	"github.com/materi/shield/sdk"
+	"github.com/materi/shield/sdk/contract"
 	"github.com/materi/shield/sdk/wire"
 )
 
@@ -70,8 +71,8 @@ func (i *instance) prepare(ctx, start context.Context) error {
 	if err != nil {
 		return i.fault(ctx, start, err)
 	}
-	if abi := api.DecodeU32(result[0]); abi != sdk.ABI {
-		return fmt.Errorf("%w: it speaks version %d of the contract, this gateway version %d", ErrProtocol, abi, sdk.ABI)
+	if err := contract.ABI(api.DecodeU32(result[0])); err != nil {
+		return fmt.Errorf("%w: %w", ErrProtocol, err)
 	}
 	if i.m.opts.Prepare == nil {
 		return nil

@@ -32,7 +32,7 @@ func guest(t testing.TB, name string) []byte {
 	return code
 }
 
-var everything = []sdk.Capability{sdk.CapabilityKV, sdk.CapabilityPassword, sdk.CapabilityLog}
+var everything = sdk.Capabilities()
 
 func options(code []byte) Options {
 	return Options{

@@ -9,6 +9,7 @@ import (
 	"errors"
 	"os"
 	"strconv"
+	"strings"
 	"time"
 
 	"github.com/materi/shield/sdk"
@@ -87,6 +88,8 @@ func (g *guest) Begin(ctx context.Context, host sdk.Host, flow sdk.Flow, req sdk
 		return sdk.Step{}, &sdk.Error{Code: sdk.CodeProviderError, Public: "It is away.", Private: "dial: refused"}
 	case "error":
 		return sdk.Step{}, errors.New("plain error")
+	case "complain":
+		return sdk.Step{}, &sdk.Error{Code: sdk.CodeProviderError, Private: "cannot use " + arg}
 	case "strange code":
 		return sdk.Step{}, &sdk.Error{Code: "OPEN_SESAME"}
 	case "get":
@@ -105,6 +108,9 @@ func (g *guest) Begin(ctx context.Context, host sdk.Host, flow sdk.Flow, req sdk
 		return password(ctx, host, arg)
 	case "log":
 		host.Log(sdk.LevelWarn, arg, "key", "value", "odd")
+		return say("logged"), nil
+	case "shout":
+		host.Log(sdk.LevelWarn, strings.ToUpper(arg), "key", "value")
 		return say("logged"), nil
 	case "chatter":
 		for range 1000 {
