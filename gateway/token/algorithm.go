@@ -7,7 +7,6 @@ import (
 	"crypto/elliptic"
 	"crypto/rsa"
 	"encoding/base64"
-	"errors"
 	"fmt"
 
 	"github.com/lestrrat-go/jwx/v3/jwa"
@@ -85,8 +84,6 @@ func sign(alg string, key crypto.Signer, header, payload []byte) (string, error)
 	return string(input) + "." + b64.EncodeToString(signature), nil
 }
 
-var errSignature = errors.New("signature does not match")
-
 // verify checks a signature over input. The caller has found key by its name, so alg is one
 // that the configuration allows and that suits the key.
 func verify(alg string, key crypto.PublicKey, input, signature []byte) error {
@@ -99,7 +96,7 @@ func verify(alg string, key crypto.PublicKey, input, signature []byte) error {
 		return err
 	}
 	if err := verifier.Verify(key, input, signature); err != nil {
-		return errSignature
+		return ErrSignature
 	}
 	return nil
 }

@@ -28,6 +28,10 @@ var (
 	// ErrUnavailable says that the token cannot be judged now, because the keys of its issuer
 	// cannot be had.
 	ErrUnavailable = errors.New("keys of the issuer unavailable")
+	// ErrUnknownKey says that the issuer has no key of the token's kid and alg.
+	ErrUnknownKey = errors.New("no key of the issuer has this kid and alg")
+	// ErrSignature says that the key is right and the signature is not.
+	ErrSignature = errors.New("signature does not match")
 )
 
 // Claims is what an access token says. [Issuer.Issue] reads all but the fields that it sets
