@@ -53,6 +53,9 @@ func suits(alg string, key crypto.PublicKey) bool {
 	return false
 }
 
+// allAlgorithms are those that suit some key.
+var allAlgorithms = []string{"RS256", "RS384", "RS512", "PS256", "PS384", "PS512", "ES256", "ES384", "ES512", "EdDSA"}
+
 // signatureAlgorithm translates the configured name.
 func signatureAlgorithm(alg string) (jwa.SignatureAlgorithm, error) {
 	a, ok := jwa.LookupSignatureAlgorithm(alg)
