@@ -3,10 +3,14 @@
 // decide what its bearer may do (package access), nor whether the session behind it still
 // lives (package session).
 //
-// Three types do the work. A [Keyring] holds the gateway's own keys and rotates them. An
+// Three types do that work. A [Keyring] holds the gateway's own keys and rotates them. An
 // [Issuer] signs with the active one. A [Verifier] checks tokens of the keyring and of the
 // configured other issuers. What may vary in a token never decides how it is checked: the
 // algorithm, the key, the type and the audience come from the configuration.
+//
+// For providers of logins there are two more tokens, which are read and made by the same
+// code: an [IDToken] of another issuer, with a [Source] of its keys, and a [ClientAssertion],
+// which shows it who we are.
 package token
 
 import (
