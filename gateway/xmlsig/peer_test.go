@@ -106,20 +106,24 @@ func xmlsec(t testing.TB, doc string, args ...string) (string, error) {
 	return stdout.String(), err
 }
 
-// idAttributes tells xmlsec1 which attributes are identifiers.
-var idAttributes = []string{"--id-attr:ID", nsAssertion + ":Assertion", "--id-attr:ID", nsProtocol + ":Response"}
+// identified tells xmlsec1 which attributes are identifiers.
+func identified(args ...string) []string {
+	for _, name := range []string{nsAssertion + ":Assertion", nsProtocol + ":Response", nsProtocol + ":AuthnRequest"} {
+		args = append(args, "--id-attr:ID", name)
+	}
+	return args
+}
 
 // peerSign fills the signature template in a document, and returns it with the bytes that
 // xmlsec1 digested.
 func peerSign(t testing.TB, s signer, doc string) (signed, covered string) {
 	t.Helper()
 	private, cert := pems(t, s)
-	args := append([]string{"--sign", "--privkey-pem", private + "," + cert}, idAttributes...)
-	signed, err := xmlsec(t, doc, args...)
+	signed, err := xmlsec(t, doc, identified("--sign", "--privkey-pem", private+","+cert)...)
 	if err != nil {
 		t.Fatalf("xmlsec1 --sign: %v", err)
 	}
-	report, err := xmlsec(t, signed, append([]string{"--verify", "--pubkey-cert-pem", cert, "--store-references", "--print-debug"}, idAttributes...)...)
+	report, err := xmlsec(t, signed, identified("--verify", "--pubkey-cert-pem", cert, "--store-references", "--print-debug")...)
 	if err != nil {
 		t.Fatalf("xmlsec1 --verify of its own signature: %v", err)
 	}
@@ -134,8 +138,42 @@ func peerSign(t testing.TB, s signer, doc string) (signed, covered string) {
 func peerVerifies(t testing.TB, s signer, doc string) bool {
 	t.Helper()
 	_, cert := pems(t, s)
-	_, err := xmlsec(t, doc, append([]string{"--verify", "--pubkey-cert-pem", cert}, idAttributes...)...)
+	_, err := xmlsec(t, doc, identified("--verify", "--pubkey-cert-pem", cert)...)
 	return err == nil
+}
+
+// peerEncrypt has xmlsec1 encrypt an element for a key.
+func peerEncrypt(t testing.TB, s signer, plain, method string) string {
+	t.Helper()
+	_, cert := pems(t, s)
+	path := filepath.Join(t.TempDir(), "plain.xml")
+	save(t, path, []byte(plain))
+	bits := "256"
+	if strings.Contains(method, "128") {
+		bits = "128"
+	}
+	template := encryptedData(method, encryptedKey(nsEnc+"rsa-oaep-mgf1p", "", ""), "")
+	out, err := xmlsec(t, template, "--encrypt", "--pubkey-cert-pem", cert, "--session-key", "aes-"+bits, "--xml-data", path)
+	if err != nil {
+		t.Fatalf("xmlsec1 --encrypt: %v", err)
+	}
+	return out[strings.Index(out, "<xenc:EncryptedData"):]
+}
+
+func encryptedData(method, keys, value string) string {
+	return `<xenc:EncryptedData xmlns:xenc="` + nsEnc + `" Type="` + nsEnc + `Element"><xenc:EncryptionMethod Algorithm="` + method + `"/>` +
+		`<ds:KeyInfo xmlns:ds="` + nsSig + `">` + keys + `</ds:KeyInfo>` +
+		`<xenc:CipherData><xenc:CipherValue>` + value + `</xenc:CipherValue></xenc:CipherData></xenc:EncryptedData>`
+}
+
+func encryptedKey(method, parameters, value string) string {
+	return `<xenc:EncryptedKey xmlns:xenc="` + nsEnc + `"><xenc:EncryptionMethod Algorithm="` + method + `">` + parameters + `</xenc:EncryptionMethod>` +
+		`<xenc:CipherData><xenc:CipherValue>` + value + `</xenc:CipherValue></xenc:CipherData></xenc:EncryptedKey>`
+}
+
+// encryptedAssertion is what holds an encrypted assertion in a response.
+func encryptedAssertion(inside string) string {
+	return `<saml:EncryptedAssertion xmlns:saml="` + nsAssertion + `">` + inside + `</saml:EncryptedAssertion>`
 }
 
 const (
