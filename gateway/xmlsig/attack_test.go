@@ -1,7 +1,9 @@
 package xmlsig
 
 import (
+	"bytes"
 	"crypto"
+	"crypto/ecdsa"
 	"crypto/hmac"
 	"crypto/rand"
 	"crypto/rsa"
@@ -150,6 +152,7 @@ func TestChangesToWhatWasSignedAreRefused(t *testing.T) {
 		"inclusive form of SignedInfo": {replace(`<ds:CanonicalizationMethod Algorithm="`+nsExc+`"/>`, `<ds:CanonicalizationMethod Algorithm="http://www.w3.org/TR/2001/REC-xml-c14n-20010315"/>`), ErrAlgorithm},
 		"prefixes changed":             {replace(transform, `<ds:Transform Algorithm="`+nsExc+`"><e:InclusiveNamespaces xmlns:e="`+nsExc+`" PrefixList="xs"/></ds:Transform>`), ErrSignature},
 		"prefixes odd":                 {replace(transform, `<ds:Transform Algorithm="`+nsExc+`"><e:InclusiveNamespaces xmlns:e="`+nsExc+`" PrefixList="#default"/></ds:Transform>`), ErrAlgorithm},
+		"prefixes twice":               {replace(transform, `<ds:Transform Algorithm="`+nsExc+`">`+strings.Repeat(`<e:InclusiveNamespaces xmlns:e="`+nsExc+`" PrefixList=""/>`, 2)+`</ds:Transform>`), ErrAlgorithm},
 		"SHA-1 signature":              {replace(RSASHA256, nsSig+"rsa-sha1"), ErrAlgorithm},
 		"MD5 signature":                {replace(RSASHA256, nsMore+"rsa-md5"), ErrAlgorithm},
 		"DSA":                          {replace(RSASHA256, nsSig+"dsa-sha1"), ErrAlgorithm},
@@ -246,9 +249,32 @@ func TestAmbiguousDocumentsAreRefused(t *testing.T) {
 		"too many elements":             replace("<samlp:Status>", "<samlp:Status>"+strings.Repeat("<a/>", 10001)),
 		"too many attributes":           root(numbered(65, `a%=""`)),
 		"too many namespaces":           root(numbered(65, `xmlns:a%="u"`)),
+		"too many namespaces in all":    replace("<samlp:Status>", "<samlp:Status><a"+numbered(40, `xmlns:a%="u"`)+"><b"+numbered(40, `xmlns:b%="u"`)+"/></a>"),
 		"namespace too long":            root(`xmlns:a="` + strings.Repeat("u", 513) + `"`),
 	} {
 		t.Run(name, func(t *testing.T) { mustRefuse(t, doc, ErrDocument) })
+	}
+}
+
+// A signature that is right, in a place where nobody would sign.
+func TestSignaturesOutOfPlaceAreRefused(t *testing.T) {
+	doc, _ := signedAssertion(t)
+	signed := piece(t, doc, "<saml:Assertion", "</saml:Assertion>")
+	for name, c := range map[string]struct {
+		doc  string
+		want error
+	}{
+		"assertion in Extensions":      {response("_r1", "", "<samlp:Extensions>"+signed+"</samlp:Extensions>"), ErrDocument},
+		"assertion in a KeyInfo":       {response("_r1", "", `<ds:KeyInfo xmlns:ds="`+nsSig+`">`+signed+`</ds:KeyInfo>`), ErrDocument},
+		"a copy of the signature":      {response("_r1", piece(t, doc, "<ds:Signature ", "</ds:Signature>"), signed), ErrSignature},
+		"a broken signature elsewhere": {response("_r1", `<ds:Signature xmlns:ds="`+nsSig+`"/>`, signed), ErrSignature},
+	} {
+		if got, err := verifyWith(c.doc, assertionName, idpRSA()); !errors.Is(err, c.want) || got != "" {
+			t.Errorf("%s: Verify() = %q, %v, want %v", name, got, err, c.want)
+		}
+	}
+	if _, err := verifyWith(signed, assertionName, idpRSA()); err != nil {
+		t.Errorf("the assertion alone: %v", err)
 	}
 }
 
@@ -358,6 +384,11 @@ func TestVerifyBytesTellsKeysAndMethods(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
+	r, ss, err := ecdsa.Sign(rand.Reader, ecSigner.key.(*ecdsa.PrivateKey), digest[:])
+	if err != nil {
+		t.Fatal(err)
+	}
+	pair := append(r.FillBytes(make([]byte, 32)), ss.FillBytes(make([]byte, 32))...)
 	for name, c := range map[string]struct {
 		data      string
 		signature []byte
@@ -373,6 +404,9 @@ func TestVerifyBytesTellsKeysAndMethods(t *testing.T) {
 		"ECDSA said":        {string(data), good, ECDSASHA256, rsaSigner, ErrSignature},
 		"PSS":               {string(data), pss, RSASHA256, rsaSigner, ErrSignature},
 		"ECDSA as ASN.1":    {string(data), asn1, ECDSASHA256, ecSigner, ErrSignature},
+		"RSA said of ECDSA": {string(data), pair, RSASHA256, ecSigner, ErrSignature},
+		"ECDSA":             {string(data), pair, ECDSASHA256, ecSigner, nil},
+		"ECDSA with more":   {string(data), append(bytes.Clone(pair), 0, 0), ECDSASHA256, ecSigner, ErrSignature},
 		"ECDSA of zeros":    {string(data), make([]byte, 64), ECDSASHA256, ecSigner, ErrSignature},
 		"nothing":           {string(data), nil, RSASHA256, rsaSigner, ErrSignature},
 		"SHA-1":             {string(data), good, nsSig + "rsa-sha1", rsaSigner, ErrAlgorithm},
