@@ -117,8 +117,8 @@ var rules = []rule{
 		only("go.yaml.in/yaml", "config"),
 	},
 	{
-		"net/http is another HTTP, with other opinions on what a request is; it is for asking other issuers, not for serving",
-		only("net/http", "gateway/token", "gateway/edge", "examples"), // edge takes names and formats from it
+		"net/http is another HTTP, with other opinions on what a request is; it is for asking other issuers and what plugins may ask, not for serving",
+		only("net/http", "gateway/token", "gateway/plugin/egress", "gateway/edge", "examples"), // edge takes names and formats from it
 	},
 	{
 		"secrets and tokens are drawn from crypto/rand alone",
@@ -157,6 +157,7 @@ var domains = []struct {
 	{"gateway/session", []string{"gateway/seal"}},
 	{"gateway/mail", []string{"gateway/seal"}},
 	{"gateway/plugin/sandbox", nil},
+	{"gateway/plugin/egress", nil},
 	{"gateway/plugin/wasm", []string{"gateway/plugin/sandbox"}},
 	{"gateway/plugin", []string{"gateway/plugin/sandbox", "gateway/plugin/wasm"}},
 	{"gateway/login", []string{"gateway/account", "gateway/mail", "gateway/plugin", "gateway/seal", "gateway/session"}},
@@ -311,6 +312,9 @@ func TestFaultsAreFound(t *testing.T) {
 		{"gateway/plugin", "github.com/tetratelabs/wazero", "the sandbox"},
 		{"gateway/login", "github.com/wneessen/go-mail", "one package"},
 		{"gateway/proxy", "net/http", "another HTTP"},
+		{"gateway/plugin", "net/http", "another HTTP"},
+		{"gateway/plugin/egress", "net/http", ""},
+		{"gateway/plugin/egress", "gateway/plugin", "does not know"},
 		{"examples/quickstart/upstream", "net/http", ""},
 		{"gateway/session", "math/rand/v2", "crypto/rand"},
 		{"gateway/store/storetest", "math/rand/v2", ""},
