@@ -159,7 +159,8 @@ var domains = []struct {
 	{"gateway/plugin/sandbox", nil},
 	{"gateway/plugin/egress", nil},
 	{"gateway/plugin/wasm", []string{"gateway/plugin/sandbox"}},
-	{"gateway/plugin", []string{"gateway/plugin/sandbox", "gateway/plugin/wasm"}},
+	{"gateway/plugin/grant", []string{"gateway/plugin/egress", "gateway/token", "gateway/xmlsig"}},
+	{"gateway/plugin", []string{"gateway/plugin/grant", "gateway/plugin/sandbox", "gateway/plugin/wasm"}},
 	{"gateway/login", []string{"gateway/account", "gateway/mail", "gateway/plugin", "gateway/seal", "gateway/session"}},
 	{"gateway/identity", []string{
 		"gateway/access", "gateway/account", "gateway/edge", "gateway/login", "gateway/plugin", "gateway/ratelimit", "gateway/session", "gateway/token",
