@@ -147,7 +147,8 @@ var domains = []struct {
 	{"gateway/ratelimit", []string{"gateway/edge"}},
 	{"gateway/session", []string{"gateway/seal"}},
 	{"gateway/mail", []string{"gateway/seal"}},
-	{"gateway/plugin/wasm", nil},
+	{"gateway/plugin/wasm/meter", nil},
+	{"gateway/plugin/wasm", []string{"gateway/plugin/wasm/meter"}},
 	{"gateway/plugin", []string{"gateway/plugin/wasm"}},
 	{"gateway/login", []string{"gateway/account", "gateway/mail", "gateway/plugin", "gateway/seal", "gateway/session"}},
 	{"gateway/identity", []string{
