@@ -6,6 +6,7 @@ import (
 	"crypto/rand"
 	"errors"
 	"fmt"
+	"io"
 	"strings"
 	"time"
 
@@ -27,52 +28,53 @@ type instance struct {
 	abi    api.Function
 	invoke api.Function
 	stderr head
-	ctx    context.Context // of the call that runs, for sleep
+	ctx    context.Context // of the call that runs, for what WASI gives no context
+	born   time.Time
+	calls  int
 }
 
 // start makes an instance and prepares it.
 func (m *Module) start(ctx context.Context) (*instance, error) {
-	inst := &instance{m: m, ctx: ctx}
-	start, cancel := m.limit(ctx, startTimeout)
+	inst := &instance{m: m, born: m.opts.Now()}
+	start, c, cancel := m.limit(ctx, startTimeout)
 	defer cancel()
+	inst.ctx = start
 	cfg := wazero.NewModuleConfig().
 		WithName("").
 		WithStartFunctions("_initialize").
 		WithSysWalltime().
 		WithSysNanotime().
 		WithNanosleep(inst.sleep).
-		WithRandSource(rand.Reader).
-		WithStderr(&inst.stderr)
-	inst.ctx = start
-	mod, err := m.runtime.InstantiateModule(withCall(start, &call{}), m.compiled, cfg)
+		WithRandSource(random{inst}).
+		WithStdout(sink{inst, io.Discard}).
+		WithStderr(sink{inst, &inst.stderr})
+	mod, err := m.runtime.InstantiateModule(start, m.compiled, cfg)
 	if err != nil {
-		return nil, fmt.Errorf("start: %w", inst.fault(ctx, start, err))
+		return nil, fmt.Errorf("start: %w", inst.fault(ctx, start, c, err))
 	}
 	inst.mod, inst.abi, inst.invoke = mod, mod.ExportedFunction("shield_abi"), mod.ExportedFunction("shield_call")
-	if err := inst.prepare(ctx, start); err != nil {
+	if err := inst.prepare(ctx); err != nil {
 		inst.close()
 		return nil, fmt.Errorf("start: %w", err)
 	}
 	return inst, nil
 }
 
-// limit returns a context that ends with ctx, after d, or when the module is stopped.
-func (m *Module) limit(ctx context.Context, d time.Duration) (context.Context, context.CancelFunc) {
+// limit returns a call and its context, which ends with ctx, after d, or when the module is
+// stopped.
+func (m *Module) limit(ctx context.Context, d time.Duration) (context.Context, *call, context.CancelFunc) {
 	limited, cancel := context.WithTimeout(ctx, d)
 	unhook := context.AfterFunc(m.life, cancel)
-	return limited, func() {
+	c := &call{deadline: time.Now().Add(d), fuel: m.opts.Fuel}
+	return withCall(limited, c), c, func() {
 		unhook()
 		cancel()
 	}
 }
 
-func (i *instance) prepare(ctx, start context.Context) error {
-	result, err := i.abi.Call(withCall(start, &call{}))
-	if err != nil {
-		return i.fault(ctx, start, err)
-	}
-	if err := contract.ABI(api.DecodeU32(result[0])); err != nil {
-		return fmt.Errorf("%w: %w", ErrProtocol, err)
+func (i *instance) prepare(ctx context.Context) error {
+	if err := i.speaks(ctx); err != nil {
+		return err
 	}
 	if i.m.opts.Prepare == nil {
 		return nil
@@ -82,20 +84,35 @@ func (i *instance) prepare(ctx, start context.Context) error {
 	})
 }
 
+// speaks asks for the version of the contract.
+func (i *instance) speaks(ctx context.Context) error {
+	limited, c, cancel := i.m.limit(ctx, startTimeout)
+	defer cancel()
+	i.ctx = limited
+	result, err := i.abi.Call(limited)
+	if err != nil {
+		return i.fault(ctx, limited, c, err)
+	}
+	if err := contract.ABI(api.DecodeU32(result[0])); err != nil {
+		return fmt.Errorf("%w: %w", ErrProtocol, err)
+	}
+	return nil
+}
+
 // call makes one call. After an error the instance must not be used again: its memory may
 // be anything.
 func (i *instance) call(ctx context.Context, method wire.Method, in []byte, host sandbox.Host) ([]byte, error) {
 	if len(in) > wire.MaxMessage {
 		return nil, fmt.Errorf("request of %d bytes: at most %d are allowed", len(in), wire.MaxMessage)
 	}
-	limited, cancel := i.m.limit(ctx, i.m.opts.Timeout)
+	limited, c, cancel := i.m.limit(ctx, i.m.opts.Timeout)
 	defer cancel()
+	c.host, c.pending = host, in
 	i.ctx = limited
 	i.stderr.reset()
-	c := &call{host: host, pending: in}
-	result, err := i.invoke.Call(withCall(limited, c), api.EncodeU32(uint32(method)), api.EncodeU32(uint32(len(in))))
+	result, err := i.invoke.Call(limited, api.EncodeU32(uint32(method)), api.EncodeU32(uint32(len(in))))
 	if err != nil {
-		return nil, i.fault(ctx, limited, err)
+		return nil, i.fault(ctx, limited, c, err)
 	}
 	if c.broken != nil {
 		return nil, fmt.Errorf("%w: %w", ErrProtocol, c.broken)
@@ -109,7 +126,7 @@ func (i *instance) call(ctx context.Context, method wire.Method, in []byte, host
 // fault says which error of this package stopped the module. A caller that gave up is no
 // fault of the module's. The exit code is not asked who was first, since the module could
 // have chosen it.
-func (i *instance) fault(ctx, limited context.Context, err error) error {
+func (i *instance) fault(ctx, limited context.Context, c *call, err error) error {
 	if ctx.Err() != nil {
 		return ctx.Err()
 	}
@@ -117,7 +134,10 @@ func (i *instance) fault(ctx, limited context.Context, err error) error {
 		return ErrClosed
 	}
 	i.report(ctx)
-	if limited.Err() != nil {
+	if errors.Is(c.stopped, ErrFuel) {
+		return c.stopped
+	}
+	if c.stopped != nil || limited.Err() != nil {
 		return fmt.Errorf("%w: over %v", ErrTimeout, i.m.opts.Timeout)
 	}
 	reason, _, _ := strings.Cut(err.Error(), "\n") // the rest is a stack of the module's own
@@ -161,6 +181,33 @@ func (i *instance) size() int64 {
 		return 0
 	}
 	return int64(i.mod.Memory().Size())
+}
+
+// random is the random source of a module. It fills what it is given in parts, so that a request
+// of gigabytes ends with the call.
+type random struct{ i *instance }
+
+const randomPart = 64 << 10
+
+func (r random) Read(p []byte) (int, error) {
+	if err := r.i.ctx.Err(); err != nil {
+		return 0, err
+	}
+	return rand.Read(p[:min(len(p), randomPart)])
+}
+
+// sink is an output of a module. It fails when the call has ended: a module can write its whole memory
+// in each of a million parts.
+type sink struct {
+	i *instance
+	w io.Writer
+}
+
+func (s sink) Write(p []byte) (int, error) {
+	if err := s.i.ctx.Err(); err != nil {
+		return 0, err
+	}
+	return s.w.Write(p)
 }
 
 // sleep lets a module sleep no longer than its call may last.

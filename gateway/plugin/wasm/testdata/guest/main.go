@@ -14,6 +14,7 @@ import (
 
 	"github.com/materi/shield/sdk"
 	"github.com/materi/shield/sdk/serve"
+	"github.com/materi/shield/sdk/wire"
 )
 
 var plugin = serve.Provider(&guest{})
@@ -52,6 +53,8 @@ func (g *guest) Begin(ctx context.Context, host sdk.Host, flow sdk.Flow, req sdk
 		return say(strconv.Itoa(g.calls)), nil
 	case "settings":
 		return say(g.settings), nil
+	case "decode":
+		return decode(arg)
 	case "clock":
 		return say(strconv.FormatInt(time.Now().UnixNano(), 10)), nil
 	case "random":
@@ -146,6 +149,27 @@ func password(ctx context.Context, host sdk.Host, password string) (sdk.Step, er
 	}
 	ok, stale, err := host.Passwords().Verify(ctx, hash, password)
 	return say(strconv.FormatBool(common) + " " + strconv.FormatBool(ok) + " " + strconv.FormatBool(stale)), err
+}
+
+// decode reads a request of one KiB so many times.
+func decode(times string) (sdk.Step, error) {
+	n, err := strconv.Atoi(times)
+	if err != nil {
+		return sdk.Step{}, err
+	}
+	in := wire.EncodeCall(wire.Call{
+		Flow: sdk.Flow{ID: "flow", Kind: sdk.FlowLogin, Form: "act", State: "state", Nonce: "nonce", CallbackURL: "https://example.com/callback"},
+		Request: sdk.Request{Fields: map[string]string{
+			"email": "person@example.com", "password": "correct horse battery staple", "next": "/somewhere/to/go",
+			"note": strings.Repeat("x", 800),
+		}},
+	})
+	for range n {
+		if _, err := wire.DecodeCall(in); err != nil {
+			return sdk.Step{}, err
+		}
+	}
+	return say(strconv.Itoa(len(in))), nil
 }
 
 func (g *guest) Continue(_ context.Context, _ sdk.Host, flow sdk.Flow, _ sdk.Request) (sdk.Step, error) {
