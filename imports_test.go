@@ -149,7 +149,8 @@ var domains = []struct {
 	{"gateway/mail", []string{"gateway/seal"}},
 	{"gateway/plugin/sandbox", nil},
 	{"gateway/plugin/wasm", []string{"gateway/plugin/sandbox"}},
-	{"gateway/plugin", []string{"gateway/plugin/sandbox", "gateway/plugin/wasm"}},
+	{"gateway/plugin/signature", nil},
+	{"gateway/plugin", []string{"gateway/plugin/sandbox", "gateway/plugin/signature", "gateway/plugin/wasm"}},
 	{"gateway/login", []string{"gateway/account", "gateway/mail", "gateway/plugin", "gateway/seal", "gateway/session"}},
 	{"gateway/identity", []string{
 		"gateway/access", "gateway/account", "gateway/edge", "gateway/login", "gateway/plugin", "gateway/ratelimit", "gateway/session", "gateway/token",
