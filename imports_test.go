@@ -161,7 +161,8 @@ var domains = []struct {
 	{"gateway/plugin/wasm/meter", nil},
 	{"gateway/plugin/wasm", []string{"gateway/plugin/sandbox", "gateway/plugin/wasm/meter"}},
 	{"gateway/plugin/grant", []string{"gateway/plugin/egress", "gateway/token", "gateway/xmlsig"}},
-	{"gateway/plugin", []string{"gateway/plugin/grant", "gateway/plugin/sandbox", "gateway/plugin/wasm"}},
+	{"gateway/plugin/signature", nil},
+	{"gateway/plugin", []string{"gateway/plugin/egress", "gateway/plugin/grant", "gateway/plugin/sandbox", "gateway/plugin/signature", "gateway/plugin/wasm"}},
 	{"gateway/login", []string{"gateway/account", "gateway/mail", "gateway/plugin", "gateway/seal", "gateway/session"}},
 	{"gateway/identity", []string{
 		"gateway/access", "gateway/account", "gateway/edge", "gateway/login", "gateway/plugin", "gateway/ratelimit", "gateway/session", "gateway/token",

@@ -49,6 +49,9 @@ func commands() []command {
 		{"migrate status", "-config FILE", "list migrations; exit 1 if some are pending", migrateStatus},
 		{"keys list", "-config FILE", "list the signing keys", keysList},
 		{"keys rotate", "-config FILE", "make a new signing key and let it take over", keysRotate},
+		{"plugin keygen", "KEY", "make a key that signs plugins, and print its public half", pluginKeygen},
+		{"plugin sign", "-key KEY FILE", "sign a plugin: writes FILE.sig", pluginSign},
+		{"plugin verify", "-key PUBLIC | -config FILE, FILE", "tell who signed a plugin", pluginVerify},
 		{"version", "", "print the version", printVersion},
 	}
 }

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"time"
 
+	"github.com/materi/shield/gateway/plugin/grant"
 	"github.com/materi/shield/sdk"
 	"github.com/materi/shield/sdk/wire"
 )
@@ -14,8 +15,9 @@ import (
 type session struct {
 	host     *Host
 	provider string
-	flow     sdk.Flow
-	req      sdk.Request
+	call     wire.Call
+	secrets  []string
+	outside  *grant.Call
 	kv       *staged
 	records  int
 
@@ -24,8 +26,12 @@ type session struct {
 	conflicted bool  // a comparison did not hold: the call may be made anew
 }
 
-func (h *Host) newSession(provider string, flow sdk.Flow, req sdk.Request) *session {
-	return &session{host: h, provider: provider, flow: flow, req: req, kv: newStaged(h.kv, provider, h.now)}
+func (h *Host) newSession(g *generation, c wire.Call) *session {
+	name := g.cfg.Name
+	return &session{
+		host: h, provider: name, call: c, secrets: g.grant.Secrets(), outside: g.grant.Call(),
+		kv: newStaged(h.kv, name, h.now),
+	}
 }
 
 // Serve answers one request of the module.
@@ -38,7 +44,7 @@ func (s *session) Serve(ctx context.Context, f wire.Function, in []byte) ([]byte
 		s.conflicted = true
 	case ctx.Err() != nil:
 		s.expired = true
-	case !errors.Is(err, sdk.ErrTooLarge) && !errors.Is(err, sdk.ErrInvalid) && !errors.Is(err, wire.ErrMalformed):
+	case wire.Code(err) == wire.Code(wire.ErrHost):
 		s.failure = errors.Join(s.failure, err)
 	}
 	return nil, err
@@ -65,7 +71,7 @@ func (s *session) serve(ctx context.Context, f wire.Function, in []byte) ([]byte
 	case wire.LogWrite:
 		return nil, s.log(ctx, in)
 	}
-	return nil, sdk.ErrNotGranted
+	return s.outside.Serve(ctx, f, in)
 }
 
 func (s *session) get(ctx context.Context, in []byte) ([]byte, error) {
@@ -142,7 +148,7 @@ func (s *session) log(ctx context.Context, in []byte) error {
 
 // redactor is made when something is said, which most calls do not.
 func (s *session) redactor() redactor {
-	return redactorOf(s.flow, s.req, nil)
+	return redactorOf(s.call.Flow, s.call.Request, s.secrets)
 }
 
 // expiry returns when an entry that is written now ends; zero is never.

@@ -93,8 +93,12 @@ func (i *instance) speaks(ctx context.Context) error {
 	if err != nil {
 		return i.fault(ctx, limited, c, err)
 	}
-	if err := contract.ABI(api.DecodeU32(result[0])); err != nil {
+	abi := api.DecodeU32(result[0])
+	if err := contract.ABI(abi); err != nil {
 		return fmt.Errorf("%w: %w", ErrProtocol, err)
+	}
+	if before := i.m.abi.Swap(abi); before != 0 && before != abi {
+		return fmt.Errorf("%w: it speaks another version of the contract than at the start", ErrProtocol)
 	}
 	return nil
 }

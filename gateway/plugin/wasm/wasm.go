@@ -13,6 +13,7 @@ import (
 	"errors"
 	"log/slog"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/tetratelabs/wazero"
@@ -77,6 +78,7 @@ type Module struct {
 	cache    wazero.CompilationCache
 	compiled wazero.CompiledModule
 	imported []sdk.Capability
+	abi      atomic.Uint32 // 0: no instance was asked yet
 
 	life context.Context // ends when calls must stop
 	stop context.CancelFunc
@@ -158,6 +160,9 @@ func (m *Module) open(ctx context.Context, code []byte) error {
 	}
 	return nil
 }
+
+// ABI returns the version of the contract that the module says it speaks.
+func (m *Module) ABI() uint32 { return m.abi.Load() }
 
 // Capabilities returns those that the module imports.
 func (m *Module) Capabilities() []sdk.Capability { return m.imported }
