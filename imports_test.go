@@ -160,6 +160,7 @@ var domains = []struct {
 	{"gateway/mail", []string{"gateway/seal"}},
 	{"gateway/plugin/sandbox", nil},
 	{"gateway/plugin/wasm", []string{"gateway/plugin/sandbox"}},
+	{"gateway/plugin/process", []string{"gateway/plugin/sandbox"}},
 	{"gateway/plugin", []string{"gateway/plugin/sandbox", "gateway/plugin/wasm"}},
 	{"gateway/login", []string{"gateway/account", "gateway/mail", "gateway/plugin", "gateway/seal", "gateway/session"}},
 	{"gateway/identity", []string{
