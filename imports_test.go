@@ -31,7 +31,15 @@ type rule struct {
 var rules = []rule{
 	{
 		"sdk is what authors of plugins build on; whatever it imported, each of them would import, and every guest would carry",
-		func(from, to string) bool { return below(from, "sdk") && !standard(to) && !below(to, "sdk") },
+		func(from, to string) bool {
+			return below(from, "sdk") && !standard(to) && !below(to, "sdk") && !(below(to, rpc...) && (from == "sdk/serve" || from == "sdk/wire/rpc"))
+		},
+	},
+	{
+		"a plugin that is a process speaks gRPC; whoever else did would have an entrance beside the one that is guarded",
+		func(from, to string) bool {
+			return below(to, rpc...) && from != "sdk/serve" && from != "sdk/wire/rpc" && !below(from, "gateway/plugin/process")
+		},
 	},
 	{
 		"sdk itself is plain data: the wire, the rules and the entry points depend on it, never the reverse",
@@ -132,6 +140,9 @@ var rules = []rule{
 	},
 }
 
+// rpc is what a plugin needs to be a process, on both sides.
+var rpc = []string{"google.golang.org/grpc", "github.com/hashicorp/go-plugin", "github.com/hashicorp/go-hclog"}
+
 // forTests are the packages that exist for tests alone. They may know what they test; what
 // imports them in tests is not looked at.
 var forTests = []string{"gateway/testbed", "gateway/gatewaytest", "gateway/store/storetest", "gateway/plugin/wasmtest", "sdk/providertest"}
@@ -161,8 +172,9 @@ var domains = []struct {
 	{"gateway/plugin/wasm/meter", nil},
 	{"gateway/plugin/wasm", []string{"gateway/plugin/sandbox", "gateway/plugin/wasm/meter"}},
 	{"gateway/plugin/grant", []string{"gateway/plugin/egress", "gateway/token", "gateway/xmlsig"}},
+	{"gateway/plugin/process", []string{"gateway/plugin/sandbox"}},
 	{"gateway/plugin/signature", nil},
-	{"gateway/plugin", []string{"gateway/plugin/egress", "gateway/plugin/grant", "gateway/plugin/sandbox", "gateway/plugin/signature", "gateway/plugin/wasm"}},
+	{"gateway/plugin", []string{"gateway/plugin/egress", "gateway/plugin/grant", "gateway/plugin/process", "gateway/plugin/sandbox", "gateway/plugin/signature", "gateway/plugin/wasm"}},
 	{"gateway/login", []string{"gateway/account", "gateway/mail", "gateway/plugin", "gateway/seal", "gateway/session"}},
 	{"gateway/identity", []string{
 		"gateway/access", "gateway/account", "gateway/edge", "gateway/login", "gateway/plugin", "gateway/ratelimit", "gateway/session", "gateway/token",
@@ -279,6 +291,13 @@ func TestFaultsAreFound(t *testing.T) {
 		{"sdk/wire", "sdk", ""},
 		{"sdk/wire", "google.golang.org/protobuf/encoding/protowire", "authors of plugins"},
 		{"sdk/serve", "config", "authors of plugins"},
+		{"sdk/serve", "google.golang.org/grpc/status", ""},
+		{"sdk/serve", "google.golang.org/protobuf/proto", "authors of plugins"},
+		{"sdk/wire/rpc", "github.com/hashicorp/go-plugin", ""},
+		{"sdk/wire", "google.golang.org/grpc", "authors of plugins"},
+		{"gateway/plugin", "github.com/hashicorp/go-plugin", "speaks gRPC"},
+		{"gateway/plugin/process", "google.golang.org/grpc/codes", ""},
+		{"plugins/email", "google.golang.org/grpc", "speaks gRPC"},
 		{"config", "gateway/route", "its section"},
 		{"config", "go.yaml.in/yaml/v3", ""},
 		{"gateway/route", "go.yaml.in/yaml/v3", "second opinion"},
@@ -332,6 +351,25 @@ func TestFaultsAreFound(t *testing.T) {
 		}
 		if c.want != "" && !slices.ContainsFunc(got, func(f string) bool { return strings.Contains(f, c.want) }) {
 			t.Errorf("%s imports %s: found %q, want a fault with %q", c.from, c.to, got, c.want)
+		}
+	}
+}
+
+// TestGuestsLinkTheStandardLibraryAlone is about what a WASM module carries: package serve
+// speaks gRPC as a process, and must not as a guest.
+func TestGuestsLinkTheStandardLibraryAlone(t *testing.T) {
+	for _, p := range []string{"./sdk/serve", "./plugins/email/cmd"} {
+		cmd := exec.Command("go", "list", "-deps", p)
+		cmd.Env = append(cmd.Environ(), "GOOS=wasip1", "GOARCH=wasm")
+		out, err := cmd.Output()
+		if err != nil {
+			t.Fatal(err)
+		}
+		for dependency := range strings.FieldsSeq(string(out)) {
+			dependency, ours := strings.CutPrefix(dependency, module+"/")
+			if !ours && !standard(dependency) && !strings.HasPrefix(dependency, "vendor/") {
+				t.Errorf("%s links %s into a guest", p, dependency)
+			}
 		}
 	}
 }

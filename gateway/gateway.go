@@ -179,7 +179,7 @@ func (g *Gateway) buildPlugins(*seal.Key) error {
 		return err
 	}
 	g.plugins, err = plugin.New(plugin.Options{
-		Providers: g.cfg.Providers, Plugins: g.cfg.Plugins, CacheDir: filepath.Join(g.cfg.DataDir, "cache"), KV: g.store, Passwords: hasher,
+		Providers: g.cfg.Providers, Plugins: g.cfg.Plugins, CacheDir: filepath.Join(g.cfg.DataDir, "cache"), ProcessDir: filepath.Join(g.cfg.DataDir, "processes"), KV: g.store, Passwords: hasher,
 		Log: g.log, Registerer: g.registry, Now: g.now,
 	})
 	if err != nil {

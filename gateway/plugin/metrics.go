@@ -70,11 +70,13 @@ var (
 		"Whether a provider is served by what ran before, since what is configured could not be loaded: 1 or 0.", []string{"provider"}, nil)
 	drainingDesc = prometheus.NewDesc("materi_plugin_draining",
 		"Replaced starts of a provider's plugin that finish what began on them.", []string{"provider"}, nil)
+	restartsDesc = prometheus.NewDesc("materi_plugin_restarts_total",
+		"Times that a provider's process ended and was started again, since its plugin was loaded.", []string{"provider"}, nil)
 )
 
 // Describe lists the metrics.
 func (states) Describe(out chan<- *prometheus.Desc) {
-	for _, d := range []*prometheus.Desc{upDesc, generationDesc, staleDesc, drainingDesc} {
+	for _, d := range []*prometheus.Desc{upDesc, generationDesc, staleDesc, drainingDesc, restartsDesc} {
 		out <- d
 	}
 }
@@ -96,6 +98,12 @@ func (s states) Collect(out chan<- prometheus.Metric) {
 		gauge(generationDesc, number)
 		gauge(staleDesc, stale)
 		gauge(drainingDesc, float64(st.old))
+		if st.current == nil {
+			continue
+		}
+		if s, ok := st.current.module.(supervised); ok {
+			out <- prometheus.MustNewConstMetric(restartsDesc, prometheus.CounterValue, float64(s.Restarts()), p.name)
+		}
 	}
 }
 

@@ -42,6 +42,7 @@ type Options struct {
 	Providers  []config.Provider
 	Plugins    config.Plugins
 	CacheDir   string // private directory of compiled code, see wasm.Open
+	ProcessDir string // private directory of processes, see process.Open
 	KV         Reader
 	Passwords  sdk.Passwords
 	Log        *slog.Logger
@@ -52,16 +53,17 @@ type Options struct {
 
 // Host holds the configured providers. It is safe for concurrent use.
 type Host struct {
-	kv        Reader
-	passwords sdk.Passwords
-	log       *slog.Logger
-	now       func() time.Time
-	cacheDir  string
-	metrics   *metrics
-	scribe    *scribe
-	resolver  egress.Resolver
-	transport transport
-	linger    time.Duration
+	kv         Reader
+	passwords  sdk.Passwords
+	log        *slog.Logger
+	now        func() time.Time
+	cacheDir   string
+	processDir string
+	metrics    *metrics
+	scribe     *scribe
+	resolver   egress.Resolver
+	transport  transport
+	linger     time.Duration
 
 	loading sync.Mutex // held while providers are loaded: one load at a time
 	trust   trust      // belongs to who loads
@@ -102,7 +104,7 @@ func New(opts Options) (*Host, error) {
 	}
 	h := &Host{
 		kv: opts.KV, passwords: opts.Passwords, log: opts.Log, now: opts.Now,
-		cacheDir: opts.CacheDir, resolver: opts.Resolver, trust: trust, linger: lingerTime,
+		cacheDir: opts.CacheDir, processDir: opts.ProcessDir, resolver: opts.Resolver, trust: trust, linger: lingerTime,
 	}
 	h.transport = h.open
 	h.life, h.end = context.WithCancel(context.Background())

@@ -175,6 +175,7 @@ func (s *stage) aliveAre(want ...string) {
 // Capabilities, ABI and Health are what a transport knows.
 func (p *puppet) Capabilities() []sdk.Capability { return p.imported }
 func (p *puppet) ABI() uint32                    { return p.abi }
+func (p *puppet) Restarts() uint64               { return 0 }
 func (p *puppet) Health() error                  { p.mu.Lock(); defer p.mu.Unlock(); return p.sick }
 
 func (p *puppet) Call(ctx context.Context, method wire.Method, in []byte, host sandbox.Host) ([]byte, error) {

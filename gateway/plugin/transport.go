@@ -2,9 +2,9 @@ package plugin
 
 import (
 	"context"
-	"errors"
 
 	"github.com/materi/shield/config"
+	"github.com/materi/shield/gateway/plugin/process"
 	"github.com/materi/shield/gateway/plugin/sandbox"
 	"github.com/materi/shield/gateway/plugin/wasm"
 	"github.com/materi/shield/sdk"
@@ -27,7 +27,10 @@ type (
 	// manifest says.
 	versioned interface{ ABI() uint32 }
 	// supervised knows that the module is gone for now, as a process can be.
-	supervised interface{ Health() error }
+	supervised interface {
+		Health() error
+		Restarts() uint64
+	}
 )
 
 // origin is what a module is made from.
@@ -45,7 +48,11 @@ type transport func(ctx context.Context, o origin) (module, error)
 // a plugin.
 func (h *Host) open(ctx context.Context, o origin) (module, error) {
 	if o.cfg.IsProcess() {
-		return nil, errors.New("transport process is not built in")
+		return process.Open(ctx, process.Options{
+			Name: o.cfg.Name, File: o.cfg.Plugin, Digest: o.file.digest, Granted: o.granted, Memory: int64(o.cfg.MemoryBytes),
+			Timeout: o.cfg.Timeout, Wait: o.cfg.Wait, Instances: o.cfg.Instances,
+			Dir: h.processDir, Log: h.log, Now: h.now, Prepare: o.prepare,
+		})
 	}
 	return wasm.Open(ctx, wasm.Options{
 		Name: o.cfg.Name, Code: o.file.code, Granted: o.granted, Memory: int64(o.cfg.MemoryBytes),

@@ -23,6 +23,18 @@ func Build(path, out string) (string, error) {
 	return file, nil
 }
 
+// BuildProcess compiles the main package at path, relative to the caller's directory, as a
+// plugin that runs as a process, into the directory out, and returns the name of the file.
+func BuildProcess(path, out string) (string, error) {
+	file := filepath.Join(out, filepath.Base(path))
+	cmd := exec.Command("go", "build", "-ldflags=-s -w", "-o", file, path)
+	cmd.Env = append(os.Environ(), "CGO_ENABLED=0", "GOFLAGS=")
+	if text, err := cmd.CombinedOutput(); err != nil {
+		return "", fmt.Errorf("build %s: %w\n%s", path, err, text)
+	}
+	return file, nil
+}
+
 // Main is the body of a TestMain that needs plugins: it builds the main packages into a
 // directory of its own, tells that directory to use, runs the tests, looks for leaked
 // goroutines and removes the directory. It returns the exit code.
