@@ -43,7 +43,7 @@ const startTimeout = 10 * time.Second
 // at their next loop, so only code without loops can make it wait at all.
 const stopTimeout = 5 * time.Second
 
-// Options are what a [Module] needs. All but CacheDir and Prepare are required.
+// Options are what a [Module] needs. All but CacheDir, Interpreter and Prepare are required.
 type Options struct {
 	Name      string // in the log
 	Code      []byte // the .wasm file
@@ -54,6 +54,10 @@ type Options struct {
 	Instances int           // most instances, which is also most calls at a time
 	CacheDir  string        // holds compiled code; private, see [Open]
 	Log       *slog.Logger
+
+	// Interpreter runs the module without compiling it, some eighty times as slow. It is there
+	// to compare answers, not to serve.
+	Interpreter bool
 
 	// Prepare makes each new instance ready before its first call.
 	Prepare sandbox.Prepare
