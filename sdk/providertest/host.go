@@ -79,6 +79,10 @@ func NewSeeded(seed string, grants ...sdk.Capability) *Host {
 	return newHost([]byte(seed), grants)
 }
 
+// NewFor is [NewSeeded] for a host that grants what a manifest declares, which may be nothing:
+// the most that a gateway would.
+func NewFor(seed string, m sdk.Manifest) *Host { return newHost([]byte(seed), m.Capabilities) }
+
 func newHost(seed []byte, grants []sdk.Capability) *Host {
 	h := &Host{
 		seed:    seed,

@@ -102,7 +102,7 @@ func (s Suite) check(name, hint string, run func(Suite, T)) Check {
 
 // host returns one that grants what the manifest declares, as the gateway does.
 func (s Suite) host(m sdk.Manifest) *Host {
-	h := newHost([]byte("conformance"), m.Capabilities)
+	h := NewFor("conformance", m)
 	if s.Prepare != nil {
 		s.Prepare(h)
 	}
