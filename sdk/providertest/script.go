@@ -57,6 +57,9 @@ func ReadScript(b []byte) (Script, error) {
 	if len(b) > MaxScript {
 		return Script{}, fmt.Errorf("%d bytes, at most %d are allowed", len(b), MaxScript)
 	}
+	if err := twice(b); err != nil {
+		return Script{}, err
+	}
 	var s Script
 	d := json.NewDecoder(bytes.NewReader(b))
 	d.DisallowUnknownFields()
@@ -70,6 +73,42 @@ func ReadScript(b []byte) (Script, error) {
 		return Script{}, errors.New("want a JSON object")
 	}
 	return s, s.faults()
+}
+
+// twice returns an error if an object has a member twice, of which the decoder would take the
+// last. Bytes that are no JSON are left to the decoder.
+func twice(b []byte) error {
+	type level struct {
+		seen map[string]bool // nil in a list
+		key  bool            // the next token is a name
+	}
+	var open []level
+	d := json.NewDecoder(bytes.NewReader(b))
+	d.UseNumber()
+	for {
+		token, err := d.Token()
+		if err != nil {
+			return nil
+		}
+		if n := len(open); n > 0 && open[n-1].seen != nil {
+			name, isName := token.(string)
+			if open[n-1].key && isName {
+				if open[n-1].seen[name] {
+					return fmt.Errorf("line %d: %q is there twice", line(b, d.InputOffset()), name)
+				}
+				open[n-1].seen[name] = true
+			}
+			open[n-1].key = !open[n-1].key
+		}
+		switch token {
+		case json.Delim('{'):
+			open = append(open, level{map[string]bool{}, true})
+		case json.Delim('['):
+			open = append(open, level{})
+		case json.Delim('}'), json.Delim(']'):
+			open = open[:len(open)-1]
+		}
+	}
 }
 
 // readable returns an error of the decoder with the line that it is about.
@@ -146,7 +185,14 @@ func (s Script) Prepare(h *Host) {
 	}
 	byURL := make(map[string][]ScriptedSite)
 	for _, site := range s.Sites {
-		byURL[site.URL] = append(byURL[site.URL], site)
+		if site.Method != "" {
+			byURL[site.URL] = append(byURL[site.URL], site)
+		}
+	}
+	for _, site := range s.Sites {
+		if site.Method == "" { // after those for one method
+			byURL[site.URL] = append(byURL[site.URL], site)
+		}
 	}
 	for below, sites := range byURL {
 		h.Site(below, func(r sdk.HTTPRequest) (sdk.HTTPResponse, error) {
