@@ -124,8 +124,8 @@ func Compare(reference, again, other *Transcript) []string {
 			if drawn || part.whole == theirs.parts[p].whole {
 				continue
 			}
-			out = append(out, fmt.Sprintf("call %d, %s: one %s %s, the other %s",
-				i+1, ours.call, part.name, part.shown, theirs.parts[p].shown))
+			one, other := apart(part.shown, theirs.parts[p].shown)
+			out = append(out, fmt.Sprintf("call %d, %s: one %s %s, the other %s", i+1, ours.call, part.name, one, other))
 			break
 		}
 	}
@@ -133,4 +133,34 @@ func Compare(reference, again, other *Transcript) []string {
 		out = append(out, fmt.Sprintf("one took %d calls, the other %d", len(reference.lines), len(other.lines)))
 	}
 	return out
+}
+
+// Bounds of what is shown of a difference, in bytes.
+const (
+	lead    = 40 // before it
+	maxPart = 200
+)
+
+// apart cuts two texts to where they begin to differ.
+func apart(a, b string) (string, string) {
+	same := 0
+	for same < min(len(a), len(b)) && a[same] == b[same] {
+		same++
+	}
+	cut := func(s string) string {
+		from, to := 0, len(s)
+		if same > 2*lead {
+			from = same - lead
+		}
+		to = min(to, from+maxPart)
+		text := strings.ToValidUTF8(s[from:to], "")
+		if from > 0 {
+			text = "..." + text
+		}
+		if to < len(s) {
+			text += "..."
+		}
+		return text
+	}
+	return cut(a), cut(b)
 }
