@@ -11,6 +11,7 @@ import (
 	"os"
 	"os/signal"
 	"slices"
+	"strings"
 	"syscall"
 )
 
@@ -52,6 +53,11 @@ func commands() []command {
 		{"plugin keygen", "KEY", "make a key that signs plugins, and print its public half", pluginKeygen},
 		{"plugin sign", "-key KEY FILE", "sign a plugin: writes FILE.sig", pluginSign},
 		{"plugin verify", "-key PUBLIC | -config FILE, FILE", "tell who signed a plugin", pluginVerify},
+		{"plugin new", "NAME -lang LANGUAGE [-dir DIR]", "make the project of a new plugin", pluginNew},
+		{"plugin inspect", "[-json] FILE", "tell what a plugin file is and asks for", pluginInspect},
+		{"plugin test", "[-data FILE] FILE [EXECUTABLE]", "hold a plugin to the contract, in every way that it runs", pluginTest},
+		{"plugin call", "FILE (-flow FLOW [-form NAME] | -document PATH) [-json FIELDS] [-state BASE64] [-subject SUBJECT] [-header NAME=VALUE] [-settings JSON] [-data FILE]",
+			"make one call of a plugin with a scripted host", pluginCall},
 		{"version", "", "print the version", printVersion},
 	}
 }
@@ -99,11 +105,18 @@ func find(args []string) (command, []string, bool) {
 	return command{}, nil, false
 }
 
+// maxHelpArgs is how long arguments may be to stand in the list of commands.
+const maxHelpArgs = 60
+
 func help(w io.Writer) {
 	fmt.Fprintln(w, "usage: shield COMMAND")
 	fmt.Fprintln(w)
 	for _, c := range commands() {
-		fmt.Fprintf(w, "  %-28s %s\n", c.name+" "+c.args, c.about)
+		args := c.args
+		if len(args) > maxHelpArgs {
+			args = args[:strings.Index(args, " ")] + " ..." // the command's own usage has them all
+		}
+		fmt.Fprintf(w, "  %-28s %s\n", c.name+" "+args, c.about)
 	}
 }
 

@@ -1,14 +1,18 @@
 // Package providertest is for those who write a provider: a [Host] that is small but real,
-// and [Run], the conformance suite that every provider passes.
+// [Run], the conformance suite that every provider passes, and [Script], the file with what
+// the suite must know of a provider. The program shield runs the same suite on plugin files:
+// see its command plugin test.
 package providertest
 
 import (
 	"context"
 	"crypto/ed25519"
+	"crypto/hmac"
 	"crypto/rand"
 	"crypto/sha256"
 	"encoding/hex"
 	"errors"
+	"fmt"
 	"maps"
 	"slices"
 	"strings"
@@ -32,6 +36,11 @@ type Host struct {
 	checks  int
 	common  []string
 	failure error
+	failing map[sdk.Capability]error
+	asked   map[sdk.Capability]int // how often, also in vain
+	refused map[sdk.Capability]int // how often in vain
+	seed    []byte                 // nil: what is drawn is random
+	drawn   int
 	key     ed25519.PrivateKey
 	sites   map[string]Site
 	secrets map[string]string
@@ -58,10 +67,28 @@ func New(grants ...sdk.Capability) *Host {
 	if len(grants) == 0 {
 		grants = sdk.Capabilities()
 	}
-	seed := make([]byte, ed25519.SeedSize)
-	_, _ = rand.Read(seed)
-	return &Host{
-		key:     ed25519.NewKeyFromSeed(seed),
+	return newHost(nil, grants)
+}
+
+// NewSeeded is [New] for a host whose key and salts follow from a seed, so that the same
+// calls get the same answers in every run and on every transport. It keeps nothing secret.
+func NewSeeded(seed string, grants ...sdk.Capability) *Host {
+	if len(grants) == 0 {
+		grants = sdk.Capabilities()
+	}
+	return newHost([]byte(seed), grants)
+}
+
+// NewFor is [NewSeeded] for a host that grants what a manifest declares, which may be nothing:
+// the most that a gateway would.
+func NewFor(seed string, m sdk.Manifest) *Host { return newHost([]byte(seed), m.Capabilities) }
+
+func newHost(seed []byte, grants []sdk.Capability) *Host {
+	h := &Host{
+		seed:    seed,
+		failing: make(map[sdk.Capability]error),
+		asked:   make(map[sdk.Capability]int),
+		refused: make(map[sdk.Capability]int),
 		sites:   make(map[string]Site),
 		secrets: make(map[string]string),
 		private: make(map[string]bool),
@@ -71,6 +98,22 @@ func New(grants ...sdk.Capability) *Host {
 		entries: make(map[string]entry),
 		common:  []string{"password", "password1", "12345678", "qwertyuiop", "iloveyou"},
 	}
+	h.key = ed25519.NewKeyFromSeed(h.draw(ed25519.SeedSize))
+	return h
+}
+
+// draw returns n bytes, at most 32: random ones, or the next that follow from the seed.
+func (h *Host) draw(n int) []byte {
+	b := make([]byte, n)
+	if h.seed == nil {
+		_, _ = rand.Read(b)
+		return b
+	}
+	h.drawn++
+	mac := hmac.New(sha256.New, h.seed)
+	_, _ = fmt.Fprint(mac, h.drawn)
+	copy(b, mac.Sum(nil))
+	return b
 }
 
 // Now returns the time of the host's clock.
@@ -92,6 +135,22 @@ func (h *Host) Fail(err error) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	h.failure = err
+}
+
+// FailOnly makes what the host does by one capability fail with err, until it is called with
+// nil.
+func (h *Host) FailOnly(c sdk.Capability, err error) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	h.failing[c] = err
+}
+
+// Asked returns how often the host was asked for something by a capability, and how often of
+// these in vain: because it is not granted, or by [Host.Fail] and [Host.FailOnly].
+func (h *Host) Asked(c sdk.Capability) (times, inVain int) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	return h.asked[c], h.refused[c]
 }
 
 // Records returns what was logged so far.
@@ -157,9 +216,10 @@ func (h *Host) Call() *Call { return &Call{host: h, staged: make(map[string]stag
 
 // Hash returns what the host's Hash would, without counting.
 func (h *Host) Hash(password string) string {
-	salt := make([]byte, 8)
-	_, _ = rand.Read(salt)
-	return "$test$" + hex.EncodeToString(salt) + "$" + digest(hex.EncodeToString(salt), password)
+	h.mu.Lock()
+	salt := hex.EncodeToString(h.draw(8))
+	h.mu.Unlock()
+	return "$test$" + salt + "$" + digest(salt, password)
 }
 
 // StaleHash is [Host.Hash] of a kind that Verify calls stale.
@@ -172,11 +232,21 @@ func digest(salt, password string) string {
 	return hex.EncodeToString(sum[:])
 }
 
+// grants returns why a capability does not serve now, or nil, and counts that it was asked
+// for. The caller holds the lock.
 func (h *Host) grants(c sdk.Capability) error {
-	if !slices.Contains(h.granted, c) {
-		return sdk.ErrNotGranted
+	err := h.failing[c]
+	if h.failure != nil {
+		err = h.failure
 	}
-	return h.failure
+	if !slices.Contains(h.granted, c) {
+		err = sdk.ErrNotGranted
+	}
+	h.asked[c]++
+	if err != nil {
+		h.refused[c]++
+	}
+	return err
 }
 
 func (e entry) alive(now time.Time) bool { return e.expires.IsZero() || now.Before(e.expires) }

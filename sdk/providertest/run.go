@@ -7,7 +7,6 @@ import (
 	"reflect"
 	"strings"
 	"testing"
-	"time"
 
 	"github.com/materi/shield/sdk"
 	"github.com/materi/shield/sdk/contract"
@@ -25,40 +24,117 @@ type Suite struct {
 	// Fields are good inputs by form name, so that the suite comes past the first check of
 	// a form. A form without an entry is tried with made-up inputs alone.
 	Fields map[string]map[string]string
+	// Headers are good request headers, for a provider that looks at some.
+	Headers map[string]string
+	// Prepare, if set, sets the scene on each host that the suite makes: sites, secrets.
+	Prepare func(*Host)
+	// Expect are calls with the answers that they must have. They are made in this order on
+	// one host, so that the first can register whom the next logs in.
+	Expect []Expectation
+	// After, if set, is called after each check. What New made is not used again.
+	After func()
 }
 
 // Run holds a provider to the contract: whatever a person, a link or the host's trouble
 // brings, its answer is a valid step or an error that the gateway knows, never a panic, and
 // never an identity made out of garbage.
 func Run(t *testing.T, s Suite) {
-	t.Run("manifest is valid and does not change", s.manifest)
-	t.Run("settings are checked", s.settings)
-	t.Run("hostile fields get a valid answer", s.hostileFields)
-	t.Run("unknown flows are refused", s.unknownFlows)
-	t.Run("a saved state of garbage proves nobody", s.garbageState)
-	t.Run("a failing host proves nobody", s.failingHost)
-	t.Run("nothing is remembered outside the host", s.forgetful)
-	t.Run("the log holds no input", s.quietLog)
+	for _, c := range s.Checks() {
+		t.Run(c.Name, func(t *testing.T) { c.run(t) })
+	}
+}
+
+// Checks returns what [Run] runs, for those who are no Go test. The checks are run one after
+// another.
+func (s Suite) Checks() []Check {
+	var list []Check
+	for _, c := range []struct {
+		name, hint string
+		run        func(Suite, T)
+	}{
+		{"manifest is valid and does not change", "Describe returns constants; see sdk.Manifest.", Suite.manifest},
+		{"settings are checked", "Configure returns a fault for whatever is no object that it understands.", Suite.settings},
+		{"hostile fields get a valid answer", "Fields are untrusted: answer with Denied, or with an *sdk.Error that has a public code.", Suite.hostileFields},
+		{"hostile headers prove nobody", "Headers are untrusted like fields: compare them with what you know before you believe them.", Suite.hostileHeaders},
+		{"unknown flows are refused", "Look at flow.Kind and flow.Form first, and refuse the ones that are not in the manifest.", Suite.unknownFlows},
+		{"a saved state of garbage proves nobody", "Continue checks flow.Saved as Begin checks fields: it can be of an older version.", Suite.garbageState},
+		{"a failing host proves nobody", "When the host returns an error, return it; do not go on as if it had said yes.", Suite.failingHost},
+		{"refusals of the host are answered", "An error of one capability is an answer too: a public code when another server is away, and never a yes in place of a check.", Suite.refusingHost},
+		{"nothing is remembered outside the host", "An instance may be dropped after any call: keep things in KV or in Step.Save.", Suite.forgetful},
+		{"only declared capabilities are used", "Name in Manifest.Capabilities whatever the provider asks of the host.", Suite.declared},
+		{"documents are valid", "Serve answers any path: with a status of 200 to 599, or with an *sdk.Error that has a public code.", Suite.documents},
+		{"the log holds no input", "Log what happened, not what a person, a header or a secret said.", Suite.quietLog},
+	} {
+		list = append(list, s.check(c.name, c.hint, c.run))
+	}
+	for i, e := range s.Expect {
+		// Each of them is made after those before it, on a host of its own.
+		list = append(list, s.check(fmt.Sprintf("expect %d: %v", i+1, e),
+			"The test file expects this answer: see its list expect.", func(s Suite, t T) { s.expected(t, i) }))
+	}
+	return list
+}
+
+// check returns a check that also fails when a provider that it made has broken down, which
+// only those behind a transport can without a panic.
+func (s Suite) check(name, hint string, run func(Suite, T)) Check {
+	return Check{name, hint, func(t T) {
+		var made []sdk.Provider
+		counted := s
+		counted.New = func() sdk.Provider {
+			p := s.New()
+			made = append(made, p)
+			return p
+		}
+		defer func() {
+			for _, p := range made {
+				if f, ok := p.(interface{ Fault() error }); ok && f.Fault() != nil {
+					t.Errorf("the plugin broke down: %v", f.Fault())
+				}
+			}
+			if s.After != nil {
+				s.After()
+			}
+		}()
+		run(counted, t)
+	}}
+}
+
+// host returns one that grants what the manifest declares, as the gateway does.
+func (s Suite) host(m sdk.Manifest) *Host {
+	h := NewFor("conformance", m)
+	if s.Prepare != nil {
+		s.Prepare(h)
+	}
+	return h
 }
 
 // configured returns a provider that is ready.
-func (s Suite) configured(t *testing.T) sdk.Provider {
+func (s Suite) configured(t T) sdk.Provider {
 	t.Helper()
 	p := s.New()
-	if faults := p.Configure(s.good()); len(faults) > 0 {
-		t.Fatalf("Configure(%s) = %v, want no faults", s.good(), faults)
+	if faults := p.Configure(s.settingsJSON()); len(faults) > 0 {
+		t.Fatalf("Configure(%s) = %v, want no faults", s.settingsJSON(), faults)
 	}
 	return p
 }
 
-func (s Suite) good() []byte {
+// ready returns a provider that is ready, what it is, and a host for it.
+func (s Suite) ready(t T) (sdk.Provider, sdk.Manifest, *Host) {
+	t.Helper()
+	p := s.configured(t)
+	m := p.Describe()
+	return p, m, s.host(m)
+}
+
+func (s Suite) settingsJSON() []byte {
 	if s.Settings == "" {
 		return []byte("{}")
 	}
 	return []byte(s.Settings)
 }
 
-func (s Suite) manifest(t *testing.T) {
+func (s Suite) manifest(t T) {
 	p := s.New()
 	m := p.Describe()
 	if err := contract.Manifest(m); err != nil {
@@ -67,13 +143,13 @@ func (s Suite) manifest(t *testing.T) {
 	if again := p.Describe(); !reflect.DeepEqual(m, again) {
 		t.Errorf("Describe() = %v, then %v", m, again)
 	}
-	p.Configure(s.good())
+	p.Configure(s.settingsJSON())
 	if configured := p.Describe(); !reflect.DeepEqual(m, configured) {
 		t.Errorf("Describe() = %v, after Configure %v", m, configured)
 	}
 }
 
-func (s Suite) settings(t *testing.T) {
+func (s Suite) settings(t T) {
 	s.configured(t)
 	bad := append([]string{"", "{", "[]", "null", `"text"`, "{} {}", "\xff", strings.Repeat("[", 1<<16)}, s.BadSettings...)
 	for _, settings := range bad {
@@ -99,8 +175,8 @@ func (a attempt) String() string {
 	return fmt.Sprintf("%s/%s %.80q", a.flow.Kind, a.flow.Form, fmt.Sprint(a.req.Fields))
 }
 
-// check makes a call and holds its answer to the contract.
-func check(t *testing.T, h *Host, f function, a attempt) (sdk.Step, error) {
+// try makes a call and holds its answer to the contract.
+func try(t T, h *Host, f function, a attempt) (sdk.Step, error) {
 	t.Helper()
 	step, err := h.call(context.Background(), f, a.flow, a.req)
 	if err != nil {
@@ -112,6 +188,9 @@ func check(t *testing.T, h *Host, f function, a attempt) (sdk.Step, error) {
 		if err := contract.Error(*e); err != nil {
 			t.Errorf("%v: error is not valid: %v", a, err)
 		}
+		if e.Code == sdk.CodeInternal {
+			t.Errorf("%v: error is an internal one: %s", a, e.Private)
+		}
 		return step, err
 	}
 	if err := contract.Step(a.flow.Kind, step); err != nil {
@@ -122,148 +201,4 @@ func check(t *testing.T, h *Host, f function, a attempt) (sdk.Step, error) {
 		t.Errorf("%v: step does not survive the wire: %v", a, err)
 	}
 	return step, nil
-}
-
-func (s Suite) hostileFields(t *testing.T) {
-	p, h := s.configured(t), New()
-	for _, form := range p.Describe().Forms {
-		for _, fields := range hostile(form, s.Fields[form.Name]) {
-			a := attempt{flow(form, h.Now()), request(fields)}
-			step, err := check(t, h, p.Begin, a)
-			if err == nil && step.Done != nil {
-				t.Errorf("%v: Begin() = Done, want no identity", a)
-			}
-		}
-		if good, ok := s.Fields[form.Name]; ok {
-			check(t, h, p.Begin, attempt{flow(form, h.Now()), request(good)})
-		}
-	}
-}
-
-func (s Suite) unknownFlows(t *testing.T) {
-	p, h := s.configured(t), New()
-	flows := []sdk.Flow{{ID: "f", Kind: "nonsense"}, {ID: "f"}}
-	for _, kind := range []sdk.FlowKind{
-		sdk.FlowLogin, sdk.FlowRegister, sdk.FlowVerify, sdk.FlowRecover,
-		sdk.FlowChange, sdk.FlowLink, sdk.FlowLogout,
-	} {
-		flows = append(flows, sdk.Flow{ID: "f", Kind: kind, Form: "nonsense"})
-	}
-	for _, flow := range flows {
-		for _, f := range []function{p.Begin, p.Continue} {
-			step, err := h.call(context.Background(), f, flow, request(nil))
-			if err == nil && step.Denied == nil {
-				t.Errorf("flow %q with form %q: step %q, want a denial or an error", flow.Kind, flow.Form, step.Kind())
-			}
-		}
-	}
-}
-
-func (s Suite) garbageState(t *testing.T) {
-	p, h := s.configured(t), New()
-	for _, form := range p.Describe().Forms {
-		for _, saved := range []string{"", "x", "{}", "null", "\x00", "\xff\xfe", strings.Repeat("a", sdk.MaxSave)} {
-			a := attempt{flow(form, h.Now()), request(s.Fields[form.Name])}
-			a.flow.Saved = []byte(saved)
-			step, err := h.call(context.Background(), p.Continue, a.flow, a.req)
-			if err == nil && (step.Done != nil || step.Changed != nil) {
-				t.Errorf("%v: Continue() with state %.20q = %q, want no proof", a, saved, step.Kind())
-			}
-		}
-	}
-}
-
-func (s Suite) failingHost(t *testing.T) {
-	p, h := s.configured(t), New()
-	broken := errors.New("the database is away")
-	h.Fail(broken)
-	for _, form := range p.Describe().Forms {
-		for _, f := range []function{p.Begin, p.Continue} {
-			a := attempt{flow(form, h.Now()), request(s.Fields[form.Name])}
-			step, err := h.call(context.Background(), f, a.flow, a.req)
-			if err == nil && (step.Done != nil || step.Changed != nil) {
-				t.Errorf("%v: %q while the host fails, want no proof", a, step.Kind())
-			}
-		}
-	}
-}
-
-// forgetful makes each call with a provider of its own and again with one that has served
-// other calls; the kinds of the answers must be the same.
-func (s Suite) forgetful(t *testing.T) {
-	used := s.configured(t)
-	a, b := New(), New()
-	for _, form := range used.Describe().Forms {
-		good, ok := s.Fields[form.Name]
-		if !ok {
-			continue
-		}
-		for range 2 {
-			try := attempt{flow(form, a.Now()), request(good)}
-			fresh, errFresh := check(t, a, s.configured(t).Begin, try)
-			again, errAgain := check(t, b, used.Begin, try)
-			if fresh.Kind() != again.Kind() || (errFresh == nil) != (errAgain == nil) {
-				t.Errorf("%v: a new instance answers %q (%v), a used one %q (%v)",
-					try, fresh.Kind(), errFresh, again.Kind(), errAgain)
-			}
-		}
-	}
-}
-
-func (s Suite) quietLog(t *testing.T) {
-	p, h := s.configured(t), New()
-	for _, form := range p.Describe().Forms {
-		good := s.Fields[form.Name]
-		_, _ = h.call(context.Background(), p.Begin, flow(form, h.Now()), request(good))
-		for _, r := range h.Records() {
-			for field, value := range good {
-				line := r.Message + " " + strings.Join(r.Args, " ")
-				if value != "" && strings.Contains(line, value) {
-					t.Errorf("form %q: the log record %q holds the field %q", form.Name, r.Message, field)
-				}
-			}
-		}
-	}
-}
-
-func flow(form sdk.Form, now time.Time) sdk.Flow {
-	return sdk.Flow{
-		ID: "0190f3c2-0000-7000-8000-000000000001", Kind: form.Flow, Form: form.Name,
-		CallbackURL: "https://id.example.test/callback", State: "state", Nonce: "nonce",
-		PKCEVerifier: "verifier", PKCEChallenge: "challenge", Subject: "no-such-subject", StartedAt: now,
-	}
-}
-
-func request(fields map[string]string) sdk.Request {
-	return sdk.Request{Fields: fields, IP: "192.0.2.1", UserAgent: "providertest", Locale: "en"}
-}
-
-// hostile returns inputs that no honest person sends: nothing, one field of good or of
-// made-up input replaced by something odd, and fields that the form does not have.
-func hostile(form sdk.Form, good map[string]string) []map[string]string {
-	base := make(map[string]string)
-	for _, f := range form.Fields {
-		base[f.Name] = "made-up"
-		if v, ok := good[f.Name]; ok {
-			base[f.Name] = v
-		}
-	}
-	out := []map[string]string{nil, {}, {"is_admin": "true"}}
-	for _, f := range form.Fields {
-		for _, odd := range []string{
-			"", " ", "\x00", "a\r\nBcc: x@example.test", "\u202e\u2028", strings.Repeat("a", 100_000),
-			"<script>alert(1)</script>", "' OR 1=1 --", "{{.}}", "@", "a@b@c", "\"@\"@example.test", "../../x",
-		} {
-			fields := make(map[string]string, len(base))
-			for k, v := range base {
-				fields[k] = v
-			}
-			fields[f.Name] = odd
-			if odd == "" {
-				delete(fields, f.Name)
-			}
-			out = append(out, fields)
-		}
-	}
-	return out
 }

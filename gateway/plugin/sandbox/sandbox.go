@@ -24,6 +24,10 @@ var (
 	ErrClosed   = errors.New("plugin is closed")
 )
 
+// ErrUnknownMethod is the ErrProtocol of a plugin that does not know the method, such as one
+// that serves no documents.
+var ErrUnknownMethod = errors.New("plugin has no such method")
+
 // Host serves what a plugin asks during one call. It is asked by one goroutine at a time.
 type Host interface {
 	// Serve returns the reply to a request. An error reaches the plugin as its wire.Code.

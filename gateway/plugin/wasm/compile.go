@@ -51,7 +51,11 @@ func (m *Module) compile(ctx context.Context, code []byte) error {
 }
 
 func (m *Module) newRuntime(ctx context.Context) wazero.Runtime {
-	cfg := wazero.NewRuntimeConfig().
+	cfg := wazero.NewRuntimeConfig()
+	if m.opts.Interpreter {
+		cfg = wazero.NewRuntimeConfigInterpreter()
+	}
+	cfg = cfg.
 		WithCloseOnContextDone(m.opts.Interruption == Deadline).
 		WithMemoryLimitPages(uint32(min(m.opts.Memory/pageSize, 65536))).
 		WithDebugInfoEnabled(false)

@@ -121,7 +121,11 @@ func (i *instance) call(ctx context.Context, method wire.Method, in []byte, host
 	if c.broken != nil {
 		return nil, fmt.Errorf("%w: %w", ErrProtocol, c.broken)
 	}
-	if status := wire.Status(api.DecodeI32(result[0])); status != wire.StatusOK {
+	status := wire.Status(api.DecodeI32(result[0]))
+	if status == wire.StatusUnknownMethod {
+		return nil, fmt.Errorf("%w: %w: %v", ErrProtocol, sandbox.ErrUnknownMethod, method)
+	}
+	if status != wire.StatusOK {
 		return nil, fmt.Errorf("%w: %v returned status %d", ErrProtocol, method, status)
 	}
 	return c.reply, nil

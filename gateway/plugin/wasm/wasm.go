@@ -67,6 +67,10 @@ type Options struct {
 	PerCall bool
 	Now     func() time.Time // for MaxAge; nil: time.Now
 
+	// Interpreter runs the module without compiling it, some eighty times as slow. It is there
+	// to compare answers, not to serve.
+	Interpreter bool
+
 	// Prepare makes each new instance ready before its first call.
 	Prepare sandbox.Prepare
 }
