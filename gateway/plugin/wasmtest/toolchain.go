@@ -99,7 +99,7 @@ func Rust(file, source string) error {
 		"-o", library, filepath.Join(root, "sdk/rust/src/lib.rs"))...); err != nil {
 		return err
 	}
-	return run(rustc, append(flags, "--crate-type", "cdylib", "-C", "lto=fat", "-C", "strip=symbols",
+	return run(rustc, append(flags, "--crate-type", "cdylib", "-C", "strip=symbols",
 		"--extern", "shield="+library, "-o", file, source)...)
 }
 
