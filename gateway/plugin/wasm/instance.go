@@ -25,6 +25,7 @@ type instance struct {
 	mod    api.Module
 	abi    api.Function
 	invoke api.Function
+	stack  [2]uint64
 	stderr head
 	ctx    context.Context // of the call that runs, for what WASI gives no context
 	born   time.Time
@@ -58,8 +59,8 @@ func (m *Module) start(ctx context.Context) (*instance, error) {
 	return inst, nil
 }
 
-// limit returns a call and its context, which ends with ctx, after d, or when the module is
-// stopped.
+// limit returns the context of a call, with the call in it: it ends with ctx, after d, or when the
+// module is stopped.
 func (m *Module) limit(ctx context.Context, d time.Duration) (context.Context, *call, context.CancelFunc) {
 	limited, cancel := context.WithTimeout(ctx, d)
 	unhook := context.AfterFunc(m.life, cancel)
@@ -108,14 +109,15 @@ func (i *instance) call(ctx context.Context, method wire.Method, in []byte, host
 	c.host, c.pending = host, in
 	i.ctx = limited
 	i.stderr.reset()
-	result, err := i.invoke.Call(limited, api.EncodeU32(uint32(method)), api.EncodeU32(uint32(len(in))))
-	if err != nil {
+	// The parameters, and then the result.
+	i.stack = [2]uint64{api.EncodeU32(uint32(method)), api.EncodeU32(uint32(len(in)))}
+	if err := i.invoke.CallWithStack(limited, i.stack[:]); err != nil {
 		return nil, i.fault(ctx, limited, c, err)
 	}
 	if c.broken != nil {
 		return nil, fmt.Errorf("%w: %w", ErrProtocol, c.broken)
 	}
-	if status := wire.Status(api.DecodeI32(result[0])); status != wire.StatusOK {
+	if status := wire.Status(api.DecodeI32(i.stack[0])); status != wire.StatusOK {
 		return nil, fmt.Errorf("%w: %v returned status %d", ErrProtocol, method, status)
 	}
 	return c.reply, nil
