@@ -116,7 +116,7 @@ func (h *Host) try(ctx context.Context, g *generation, method wire.Method, in []
 	out, err := g.module.Call(ctx, method, in, s)
 	h.metrics.observe(name, method, time.Since(start).Seconds())
 	if err != nil {
-		return h.fault(ctx, name, err)
+		return h.fault(ctx, name, s.words(err))
 	}
 	if s.expired {
 		return h.fault(ctx, name, fmt.Errorf("%w: in a function of the host", sandbox.ErrTimeout))
@@ -134,7 +134,7 @@ func (h *Host) try(ctx context.Context, g *generation, method wire.Method, in []
 		e.Private = s.redactor().text(e.Private) // it goes to the log
 		return err
 	}
-	return h.fault(ctx, name, err)
+	return h.fault(ctx, name, s.words(err))
 }
 
 // judge decodes a reply and holds it to the contract. The error is an *sdk.Error if that

@@ -1,6 +1,7 @@
 package plugin
 
 import (
+	"errors"
 	"log/slog"
 	"strings"
 	"testing"
@@ -55,6 +56,22 @@ func TestTheLogHoldsNothingOfThePersons(t *testing.T) {
 	_, _, err := b.begin("one", "complain", "hunter2 was typed")
 	if err == nil || strings.Contains(err.Error(), "hunter2") || !strings.Contains(err.Error(), redacted) {
 		t.Errorf("the provider's error for the log = %v", err)
+	}
+}
+
+func TestAPanicTellsNothingOfThePersons(t *testing.T) {
+	var out lockedBuilder
+	b := newBed(t, &out, configured("one"))
+	if err := b.Load(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	_, _, err := b.begin("one", "panic", "hunter2 was typed")
+	f, ok := errors.AsType[*Fault](err)
+	if !ok || f.Kind != Trap || strings.Contains(err.Error(), "hunter2") {
+		t.Errorf("error = %v, want a fault without what was typed", err)
+	}
+	if text := out.String(); strings.Contains(text, "hunter2") || !strings.Contains(text, "guest: [redacted]") {
+		t.Errorf("the log should hold the panic without what was typed:\n%s", text)
 	}
 }
 

@@ -146,6 +146,26 @@ func (s *session) log(ctx context.Context, in []byte) error {
 	return nil
 }
 
+// Stderr puts what a plugin wrote before it broke down into the log.
+func (s *session) Stderr(ctx context.Context, text string) {
+	s.host.log.WarnContext(ctx, "plugin wrote to standard error and failed", "provider", s.provider, "stderr", s.redactor().text(text))
+}
+
+// words is an error that tells of a plugin in the plugin's own words, without what no log
+// may hold.
+type words struct {
+	error
+	text string
+}
+
+func (s *session) words(err error) error { return words{err, s.redactor().text(err.Error())} }
+
+// Error returns what may be told.
+func (w words) Error() string { return w.text }
+
+// Unwrap returns the error as it was.
+func (w words) Unwrap() error { return w.error }
+
 // redactor is made when something is said, which most calls do not.
 func (s *session) redactor() redactor {
 	return redactorOf(s.call.Flow, s.call.Request, s.secrets)

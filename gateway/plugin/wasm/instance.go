@@ -27,6 +27,7 @@ type instance struct {
 	mod    api.Module
 	abi    api.Function
 	invoke api.Function
+	stack  [2]uint64
 	stderr head
 	ctx    context.Context // of the call that runs, for what WASI gives no context
 	born   time.Time
@@ -60,8 +61,8 @@ func (m *Module) start(ctx context.Context) (*instance, error) {
 	return inst, nil
 }
 
-// limit returns a call and its context, which ends with ctx, after d, or when the module is
-// stopped.
+// limit returns the context of a call, with the call in it: it ends with ctx, after d, or when the
+// module is stopped.
 func (m *Module) limit(ctx context.Context, d time.Duration) (context.Context, *call, context.CancelFunc) {
 	limited, cancel := context.WithTimeout(ctx, d)
 	unhook := context.AfterFunc(m.life, cancel)
@@ -114,14 +115,15 @@ func (i *instance) call(ctx context.Context, method wire.Method, in []byte, host
 	c.host, c.pending = host, in
 	i.ctx = limited
 	i.stderr.reset()
-	result, err := i.invoke.Call(limited, api.EncodeU32(uint32(method)), api.EncodeU32(uint32(len(in))))
-	if err != nil {
+	// The parameters, and then the result.
+	i.stack = [2]uint64{api.EncodeU32(uint32(method)), api.EncodeU32(uint32(len(in)))}
+	if err := i.invoke.CallWithStack(limited, i.stack[:]); err != nil {
 		return nil, i.fault(ctx, limited, c, err)
 	}
 	if c.broken != nil {
 		return nil, fmt.Errorf("%w: %w", ErrProtocol, c.broken)
 	}
-	status := wire.Status(api.DecodeI32(result[0]))
+	status := wire.Status(api.DecodeI32(i.stack[0]))
 	if status == wire.StatusUnknownMethod {
 		return nil, fmt.Errorf("%w: %w: %v", ErrProtocol, sandbox.ErrUnknownMethod, method)
 	}
@@ -141,7 +143,7 @@ func (i *instance) fault(ctx, limited context.Context, c *call, err error) error
 	if i.m.life.Err() != nil {
 		return ErrClosed
 	}
-	i.report(ctx)
+	i.report(ctx, c.host)
 	if errors.Is(c.stopped, ErrFuel) {
 		return c.stopped
 	}
@@ -165,14 +167,19 @@ func (i *instance) exhausted() bool {
 	return i.size() > i.m.opts.Memory/8*7 || bytes.Contains(i.stderr.b, []byte("out of memory"))
 }
 
-// report puts what a failed module wrote to standard error into the log. It is the
-// plugin's text, so it needs the capability for that.
-func (i *instance) report(ctx context.Context) {
+// report hands on what a failed module wrote to standard error. It is the plugin's text, so
+// it needs the capability for the log. Before there is a host, nothing of a person's can be
+// in it.
+func (i *instance) report(ctx context.Context, host sandbox.Host) {
 	if len(i.stderr.b) == 0 || !i.m.grants(sdk.CapabilityLog) {
 		return
 	}
-	i.m.opts.Log.WarnContext(ctx, "plugin wrote to standard error and failed",
-		"provider", i.m.opts.Name, "stderr", strings.ToValidUTF8(string(i.stderr.b), "?"))
+	text := strings.ToValidUTF8(string(i.stderr.b), "?")
+	if l, ok := host.(sandbox.Listener); ok {
+		l.Stderr(ctx, text)
+		return
+	}
+	i.m.opts.Log.WarnContext(ctx, "plugin wrote to standard error and failed", "provider", i.m.opts.Name, "stderr", text)
 }
 
 func (m *Module) grants(c sdk.Capability) bool {

@@ -44,7 +44,7 @@ type body struct {
 	edits  []edit
 	frames []frame
 	debt   int // what the longest way here has not paid
-	bulk   int // how far a payBulk shifts; see byteShift
+	text   []byte
 }
 
 func (m *rewriter) codeSection(r *reader) []byte {
@@ -351,14 +351,13 @@ func (b *body) branch(label uint32) {
 
 // emit appends the function with its edits. The code began at an offset of the file.
 func (b *body) emit(groups uint32, declared, code []byte, start int, out []byte) []byte {
-	head := make([]byte, 0, len(declared)+16)
+	text := b.text[:0]
 	if b.needsLocal() {
-		head = append(binary.AppendUvarint(head, uint64(groups)+1), declared...)
-		head = append(head, 1, typeI32)
+		text = append(binary.AppendUvarint(text, uint64(groups)+1), declared...)
+		text = append(text, 1, typeI32)
 	} else {
-		head = append(binary.AppendUvarint(head, uint64(groups)), declared...)
+		text = append(binary.AppendUvarint(text, uint64(groups)), declared...)
 	}
-	text := make([]byte, 0, len(code)+len(code)/8+16)
 	at := start
 	for _, e := range b.edits {
 		text = append(text, code[at-start:e.at-start]...)
@@ -372,9 +371,8 @@ func (b *body) emit(groups uint32, declared, code []byte, start int, out []byte)
 		}
 		at = e.end
 	}
-	text = append(text, code[at-start:]...)
-	out = binary.AppendUvarint(out, uint64(len(head)+len(text)))
-	return append(append(out, head...), text...)
+	b.text = append(text, code[at-start:]...)
+	return append(binary.AppendUvarint(out, uint64(len(b.text))), b.text...)
 }
 
 func (b *body) needsLocal() bool {
@@ -406,14 +404,13 @@ func (m *rewriter) bulkPayment(out []byte, local uint32, shift byte) []byte {
 
 // settle appends the end of a payment: the fuel and what is to be taken are on the stack.
 func (m *rewriter) settle(out []byte) []byte {
-	fuel := binary.AppendUvarint(nil, uint64(m.globals))
-	out = append(out, opI64Sub, opGlobalSet)
-	out = append(out, fuel...)
-	out = append(append(out, opGlobalGet), fuel...)
+	fuel := uint64(m.globals)
+	out = binary.AppendUvarint(append(out, opI64Sub, opGlobalSet), fuel)
+	out = binary.AppendUvarint(append(out, opGlobalGet), fuel)
 	out = append(out, opI64Const, 0, opI64LtS, opIf, blockEmpty)
-	out = append(append(out, opGlobalGet), fuel...)
+	out = binary.AppendUvarint(append(out, opGlobalGet), fuel)
 	out = binary.AppendUvarint(append(out, opCall), uint64(len(m.imported)))
-	out = append(append(out, opGlobalSet), fuel...)
+	out = binary.AppendUvarint(append(out, opGlobalSet), fuel)
 	return append(out, opEnd)
 }
 

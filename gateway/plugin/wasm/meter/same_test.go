@@ -210,8 +210,11 @@ func TestRewrittenModulesGiveTheSameAnswers(t *testing.T) {
 	compared := 0
 	seen := make(map[string]bool)
 	corpus(t, func(name string, code []byte) {
-		// The suite of version 2 has all of version 1; what is large takes long.
-		if strings.Contains(name, "/spectest/v1/") || len(code) > 200_000 || seen[string(code)] {
+		// The suite of version 2 has all of version 1; what is large, or hundreds of times
+		// almost the same, takes long.
+		base := filepath.Base(name)
+		if strings.Contains(name, "/spectest/v1/") || len(code) > 200_000 || seen[string(code)] ||
+			strings.HasPrefix(base, "const.") || strings.HasPrefix(base, "simd_const.") || strings.HasPrefix(base, "utf8-") {
 			return
 		}
 		seen[string(code)] = true
@@ -222,7 +225,7 @@ func TestRewrittenModulesGiveTheSameAnswers(t *testing.T) {
 			t.Fatalf("above: %s", name)
 		}
 	})
-	if compared < 1300 {
+	if compared < 700 {
 		t.Errorf("only %d modules were compared", compared)
 	}
 }

@@ -9,12 +9,12 @@ import (
 // the runtime allocates for a declaration in proportion to the bytes that make it.
 const (
 	maxTypes      = 20_000
-	maxValues     = 1_000     // parameters of one type, and results
-	maxImports    = 10_000    // also a bound of the functions that are added
-	maxFunctions  = 500_000   //
-	maxTables     = 16        //
-	maxGlobals    = 100_000   //
-	maxExports    = 100_000   //
+	maxValues     = 1_000  // parameters of one type, and results
+	maxImports    = 10_000 // also a bound of the functions that are added
+	maxFunctions  = 500_000
+	maxTables     = 16
+	maxGlobals    = 100_000
+	maxExports    = 100_000
 	maxSegments   = 100_000   // of elements, and of data
 	maxReferences = 1 << 20   // in all element segments
 	maxBody       = 8 << 20   // bytes of one function
