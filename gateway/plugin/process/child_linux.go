@@ -2,6 +2,7 @@ package process
 
 import (
 	"bytes"
+	"crypto/rand"
 	"errors"
 	"fmt"
 	"io"
@@ -11,8 +12,6 @@ import (
 	"strconv"
 	"sync"
 	"syscall"
-
-	"crypto/rand"
 
 	"golang.org/x/sys/unix"
 )
@@ -100,7 +99,7 @@ func (ch *child) start(c command) error {
 		Sys: &syscall.SysProcAttr{Setsid: true, Pdeathsig: syscall.SIGKILL, Ptrace: !c.untraced},
 	}
 	err = ch.exec(c, attr)
-	if errors.Is(err, syscall.EPERM) {
+	if errors.Is(err, syscall.EPERM) || errors.Is(err, syscall.ENOSYS) {
 		// Tracing is forbidden here. Its limits come a moment after its start then.
 		attr.Sys.Ptrace = false
 		err = ch.exec(c, attr)
@@ -122,7 +121,7 @@ func (ch *child) exec(c command, attr *os.ProcAttr) error {
 	if attr.Sys.Ptrace {
 		var ws syscall.WaitStatus
 		if err := again(func() error { _, err := syscall.Wait4(p.Pid, &ws, 0, nil); return err }); err != nil || !ws.Stopped() {
-			return errors.Join(fmt.Errorf("hold it: it is not there (%v)", ws), err)
+			return errors.Join(errors.New("it was gone before its first instruction"), err, p.Release())
 		}
 	}
 	err = setLimits(p.Pid, c.memory)

@@ -118,6 +118,34 @@ func TestCallerThatGivesUpIsNoFaultOfTheProcess(t *testing.T) {
 	}
 }
 
+// TestCallerWithLittleTimeCannotEndTheProcess is about a deadline that is over before the
+// plugin gets its turn: it is told of it and gives up first.
+func TestCallerWithLittleTimeCannotEndTheProcess(t *testing.T) {
+	opts := options(t, guest())
+	p := opened(t, opts, quick())
+	r, err := p.current()
+	if err != nil {
+		t.Fatal(err)
+	}
+	host, inside, leave := blocked()
+	first := make(chan error, 1)
+	go func() {
+		_, err := act(p, host, "get", "key")
+		first <- err
+	}()
+	<-inside
+	// Past the gateway's own queue, as a call that comes right after an abandoned one.
+	ctx, cancel := context.WithTimeout(context.Background(), 300*time.Millisecond)
+	defer cancel()
+	if _, err := r.call(ctx, wire.Begin, request("echo", ""), nil); !errors.Is(err, context.DeadlineExceeded) {
+		t.Errorf("error %v, want the caller's", err)
+	}
+	close(leave)
+	if err := <-first; err != nil || p.Restarts() != 0 {
+		t.Errorf("the other call: %v, after %d restarts", err, p.Restarts())
+	}
+}
+
 // TestProcessThatHangsIsEndedAlsoIfEveryCallerGaveUp is about callers that are less patient
 // than Timeout: what hangs must not hang for ever.
 func TestProcessThatHangsIsEndedAlsoIfEveryCallerGaveUp(t *testing.T) {

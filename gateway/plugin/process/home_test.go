@@ -8,6 +8,8 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
+
+	"github.com/materi/shield/sdk/wire"
 )
 
 func TestProcessIsConfined(t *testing.T) {
@@ -167,10 +169,6 @@ func TestDirectoriesThatWillNotDoAreRefused(t *testing.T) {
 	if err := os.Chmod(open, 0o770); err != nil {
 		t.Fatal(err)
 	}
-	foreign := directory(t)
-	if err := os.Mkdir(foreign, 0o700); err != nil {
-		t.Fatal(err)
-	}
 	for _, c := range []struct{ dir, want string }{
 		{open, "may be written by others"},
 		{filepath.Join(directory(t), strings.Repeat("x", 80)), "too long for the sockets"},
@@ -234,6 +232,29 @@ func TestOptionsThatMustBeThere(t *testing.T) {
 		change(&opts)
 		if _, err := Open(context.Background(), opts); err == nil || !strings.Contains(err.Error(), "required") {
 			t.Errorf("Open() without %s = %v", name, err)
+		}
+	}
+}
+
+// TestNothingIsWrittenElsewhere is about machines whose file systems are all read-only but
+// for Dir.
+func TestNothingIsWrittenElsewhere(t *testing.T) {
+	opts := options(t, guest())
+	t.Setenv("TMPDIR", "/nonexistent")
+	t.Setenv("HOME", "/nonexistent")
+	p := opened(t, opts, quick())
+	host := hostFunc(func(context.Context, wire.Function, []byte) ([]byte, error) { return nil, nil })
+	if got, err := act(p, host, "get", "key"); err != nil || got != "false  0" {
+		t.Errorf("get = %q, %v", got, err)
+	}
+	descriptors, err := filepath.Glob(fmt.Sprintf("/proc/%d/fd/*", pid(p)))
+	if err != nil || len(descriptors) == 0 {
+		t.Fatalf("no descriptors: %v", err)
+	}
+	for _, d := range descriptors {
+		to, err := os.Readlink(d)
+		if err == nil && strings.HasPrefix(to, "/") && to != os.DevNull && !strings.HasPrefix(to, "/sys/") && !strings.HasPrefix(to, "/proc/") {
+			t.Errorf("it has %s open", to)
 		}
 	}
 }

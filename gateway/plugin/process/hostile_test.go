@@ -9,6 +9,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"runtime"
 	"strconv"
 	"strings"
 	"sync/atomic"
@@ -25,7 +26,12 @@ import (
 
 func textLog(w io.Writer) *slog.Logger { return slog.New(slog.NewTextHandler(w, nil)) }
 
-func pid(p *Process) int { return p.run.child.process.Pid }
+// pid is the number of the process, once there is one.
+func pid(p *Process) int {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return p.run.child.process.Pid
+}
 
 func kill(t *testing.T, p *Process) {
 	t.Helper()
@@ -374,7 +380,9 @@ func TestCrowdOfProcessesIsEnded(t *testing.T) {
 	busy := quick()
 	busy.every = 50 * time.Millisecond
 	p := opened(t, options(t, rogue(t, "")), busy)
+	p.mu.Lock()
 	ch := p.run.child
+	p.mu.Unlock()
 	_, _ = act(p, nil, "crowd", "")
 	eventually(t, "it is replaced", func() bool { return p.Restarts() == 1 && p.Health() == nil })
 	if n := ch.family(); n != 0 {
@@ -448,5 +456,26 @@ func TestGatewayThatIsKilledLeavesNothingBehind(t *testing.T) {
 	p := opened(t, opts, quick())
 	if entries, _ := os.ReadDir(dir); len(entries) != 1 || filepath.Join(dir, entries[0].Name()) != p.home.dir {
 		t.Errorf("in %s are %v, want the new home alone", dir, entries)
+	}
+}
+
+func TestRestartsLeaveNothingOpen(t *testing.T) {
+	p := opened(t, options(t, guest()), quick())
+	files := func() int {
+		entries, err := os.ReadDir("/proc/self/fd")
+		if err != nil {
+			t.Fatal(err)
+		}
+		return len(entries)
+	}
+	before, goroutines := files(), runtime.NumGoroutine()
+	for n := range uint64(8) {
+		kill(t, p)
+		eventually(t, "it is back", func() bool { return p.Restarts() == n+1 && p.Health() == nil })
+	}
+	eventually(t, "as many files are open as before", func() bool { return files() <= before })
+	eventually(t, "as many goroutines run as before", func() bool { return runtime.NumGoroutine() <= goroutines })
+	if left, _ := os.ReadDir(p.home.dir); len(left) != 2 {
+		t.Errorf("in its home are %v, want the copy and one directory for sockets", left)
 	}
 }

@@ -214,6 +214,6 @@ func gatewayThatIsKilled(dir string) int {
 		fmt.Println(err)
 		return 1
 	}
-	fmt.Println(p.run.child.process.Pid)
+	fmt.Println(pid(p))
 	select {}
 }

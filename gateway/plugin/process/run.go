@@ -41,6 +41,7 @@ func newRun(ctx context.Context, p *Process) (*run, error) {
 	err := r.connect(ctx, p.home)
 	if r.child == nil {
 		r.client.Kill()
+		r.output.close()
 		r.end(err)
 		return nil, err
 	}
@@ -177,6 +178,13 @@ func (r *run) call(ctx context.Context, method wire.Method, in []byte, host sand
 // fault says which error of package sandbox a call failed with, and ends the run. A caller
 // that gave up is no fault of the plugin's.
 func (r *run) fault(ctx, limited context.Context, err error) error {
+	if status.Code(err) == codes.DeadlineExceeded && !r.ours(ctx, limited) {
+		// The plugin gave up a moment before the caller, whose deadline it was told.
+		select {
+		case <-ctx.Done():
+		case <-r.ctx.Done():
+		}
+	}
 	if r.ctx.Err() == nil && ctx.Err() != nil {
 		return ctx.Err()
 	}
@@ -187,6 +195,13 @@ func (r *run) fault(ctx, limited context.Context, err error) error {
 		r.end(r.verdict(limited, err))
 	}
 	return context.Cause(r.ctx)
+}
+
+// ours reports whether the deadline of a call is that of the options, not the caller's.
+func (*run) ours(ctx, limited context.Context) bool {
+	callers, ok := ctx.Deadline()
+	deadline, _ := limited.Deadline()
+	return !ok || deadline.Before(callers)
 }
 
 // await waits until the reason is known for which a connection broke. It is known at once,

@@ -55,7 +55,8 @@ func serveHost(r *run, broker *goplugin.GRPCBroker, cert *tls.Config) (*services
 		grpc.ForceServerCodecV2(rpc.Codec()),
 		grpc.MaxRecvMsgSize(wire.MaxMessage),
 		grpc.MaxHeaderListSize(maxHeader),
-		grpc.MaxConcurrentStreams(maxStreams))
+		grpc.MaxConcurrentStreams(maxStreams),
+		grpc.WaitForHandlers(true))
 	services := make(map[sdk.Capability]map[string]rpc.Handler)
 	for _, f := range wire.Functions() {
 		if !slices.Contains(r.opts.Granted, f.Capability) {
