@@ -9,6 +9,7 @@ import (
 	"net/http"
 	"os"
 	"os/exec"
+	"path/filepath"
 	"regexp"
 	"strconv"
 	"strings"
@@ -37,7 +38,8 @@ func TestMain(m *testing.M) {
 //	mode OCTAL FILE          FILE must have these permissions
 //	says URL PATTERN         waits until a GET is answered with a text that matches
 //
-// and the variable PORT, a port that is free.
+// and the variables PORT, a port that is free, and CHECKOUT, where this source is. The go
+// command finds its caches in them.
 func TestScripts(t *testing.T) {
 	testscript.Run(t, testscript.Params{Dir: "testdata", Cmds: commandsOfScripts, Setup: setup, RequireExplicitExec: true, RequireUniqueNames: true})
 }
@@ -62,7 +64,22 @@ func setup(env *testscript.Env) error {
 	}
 	_, port, err := net.SplitHostPort(free.Addr().String())
 	env.Setenv("PORT", port)
-	return errors.Join(err, free.Close())
+	return errors.Join(err, free.Close(), setupGo(env))
+}
+
+// setupGo lets scripts use the go command: their home is an empty directory.
+func setupGo(env *testscript.Env) error {
+	names := []string{"GOCACHE", "GOMODCACHE", "GOPROXY", "GOSUMDB", "GOFLAGS"}
+	out, err := exec.Command("go", append([]string{"env"}, names...)...).Output()
+	if err != nil {
+		return err
+	}
+	for i, value := range strings.Split(strings.TrimRight(string(out), "\n"), "\n") {
+		env.Setenv(names[i], value)
+	}
+	checkout, err := filepath.Abs("../..")
+	env.Setenv("CHECKOUT", checkout)
+	return err
 }
 
 var commandsOfScripts = map[string]func(*testscript.TestScript, bool, []string){

@@ -125,8 +125,9 @@ func (i *inspection) ask(ctx context.Context, file string) error {
 	}
 	_, documents := provider.(sdk.Server)
 	i.Manifest = &manifestJSON{
-		ID: m.ID, Version: m.Version, ABI: m.ABI, Kind: m.Kind, Capabilities: m.Capabilities,
-		Concurrent: m.Concurrent, Documents: documents,
+		ID: m.ID, Version: m.Version, ABI: m.ABI, Kind: m.Kind, Forms: []formJSON{},
+		Capabilities: append([]sdk.Capability{}, m.Capabilities...), // empty lists, not null
+		Concurrent:   m.Concurrent, Documents: documents,
 	}
 	if json.Valid(m.ConfigSchema) {
 		i.Manifest.ConfigSchema = m.ConfigSchema
