@@ -29,6 +29,7 @@ run: build ## start the quickstart on 127.0.0.1:8000
 .PHONY: test
 test: ## every test, race detector on, against real Postgres and Redis
 	@mkdir -p build
+	deploy/test/toolchains.sh
 	deploy/test/servers.sh $(GOTESTSUM) --format pkgname-and-test-fails --jsonfile build/test.json -- -race -timeout 15m $(TESTFLAGS) ./...
 
 .PHONY: bench
@@ -37,6 +38,7 @@ bench: ## benchmarks, as ratios in one run
 
 .PHONY: fuzz
 fuzz: ## each fuzz target for FUZZTIME
+	@deploy/test/toolchains.sh
 	@deploy/test/fuzz.sh $(FUZZTIME)
 
 .PHONY: lint

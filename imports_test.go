@@ -31,7 +31,15 @@ type rule struct {
 var rules = []rule{
 	{
 		"sdk is what authors of plugins build on; whatever it imported, each of them would import, and every guest would carry",
-		func(from, to string) bool { return below(from, "sdk") && !standard(to) && !below(to, "sdk") },
+		func(from, to string) bool {
+			return below(from, "sdk") && !standard(to) && !below(to, "sdk") && !(below(to, rpc...) && (from == "sdk/serve" || from == "sdk/wire/rpc"))
+		},
+	},
+	{
+		"a plugin that is a process speaks gRPC; whoever else did would have an entrance beside the one that is guarded",
+		func(from, to string) bool {
+			return below(to, rpc...) && from != "sdk/serve" && from != "sdk/wire/rpc" && !below(from, "gateway/plugin/process")
+		},
 	},
 	{
 		"sdk itself is plain data: the wire, the rules and the entry points depend on it, never the reverse",
@@ -82,6 +90,14 @@ var rules = []rule{
 		only("github.com/lestrrat-go/jwx", "gateway/token"),
 	},
 	{
+		"signatures of XML are checked in one place: whoever parsed a document beside it would read what was not signed",
+		only("github.com/russellhaering/goxmldsig", "gateway/xmlsig"),
+	},
+	{
+		"XML as a tree is for canonical form alone, which is made in one place",
+		only("github.com/beevik/etree", "gateway/xmlsig"),
+	},
+	{
 		"Postgres is one of two engines; what only one of them can do must not leak out",
 		only("github.com/jackc/pgx", "gateway/store/postgres", "gateway/testbed"),
 	},
@@ -110,8 +126,8 @@ var rules = []rule{
 		only("go.yaml.in/yaml", "config"),
 	},
 	{
-		"net/http is another HTTP, with other opinions on what a request is; it is for asking other issuers, not for serving",
-		only("net/http", "gateway/token", "gateway/edge", "examples"), // edge takes names and formats from it
+		"net/http is another HTTP, with other opinions on what a request is; it is for asking other issuers and what plugins may ask, not for serving",
+		only("net/http", "gateway/token", "gateway/plugin/egress", "gateway/edge", "examples"), // edge takes names and formats from it
 	},
 	{
 		"secrets and tokens are drawn from crypto/rand alone",
@@ -124,6 +140,9 @@ var rules = []rule{
 		func(from, to string) bool { return to == "log" && below(from, "gateway", "config", "sdk", "plugins") },
 	},
 }
+
+// rpc is what a plugin needs to be a process, on both sides.
+var rpc = []string{"google.golang.org/grpc", "github.com/hashicorp/go-plugin", "github.com/hashicorp/go-hclog"}
 
 // forTests are the packages that exist for tests alone. They may know what they test; what
 // imports them in tests is not looked at.
@@ -141,6 +160,7 @@ var domains = []struct {
 	{"gateway/account", nil},
 	{"gateway/password", nil},
 	{"gateway/token", nil},
+	{"gateway/xmlsig", nil},
 	{"gateway/edge", []string{"gateway/route"}},
 	{"gateway/admin", []string{"gateway/edge"}},
 	{"gateway/access", []string{"gateway/edge", "gateway/token"}},
@@ -149,10 +169,15 @@ var domains = []struct {
 	{"gateway/session", []string{"gateway/seal"}},
 	{"gateway/mail", []string{"gateway/seal"}},
 	{"gateway/plugin/sandbox", nil},
-	{"gateway/plugin/wasm", []string{"gateway/plugin/sandbox"}},
+	{"gateway/plugin/egress", nil},
+	{"gateway/plugin/wasm/meter", nil},
+	{"gateway/plugin/wasm", []string{"gateway/plugin/sandbox", "gateway/plugin/wasm/meter"}},
+	{"gateway/plugin/grant", []string{"gateway/plugin/egress", "gateway/token", "gateway/xmlsig"}},
+	{"gateway/plugin/process", []string{"gateway/plugin/sandbox"}},
+	{"gateway/plugin/signature", nil},
 	{"gateway/plugin/anatomy", nil},
-	{"gateway/plugin/trial", []string{"gateway/plugin/anatomy", "gateway/plugin/sandbox", "gateway/plugin/wasm"}},
-	{"gateway/plugin", []string{"gateway/plugin/sandbox", "gateway/plugin/wasm"}},
+	{"gateway/plugin/trial", []string{"gateway/plugin/anatomy", "gateway/plugin/process", "gateway/plugin/sandbox", "gateway/plugin/wasm"}},
+	{"gateway/plugin", []string{"gateway/plugin/egress", "gateway/plugin/grant", "gateway/plugin/process", "gateway/plugin/sandbox", "gateway/plugin/signature", "gateway/plugin/wasm"}},
 	{"gateway/login", []string{"gateway/account", "gateway/mail", "gateway/plugin", "gateway/seal", "gateway/session"}},
 	{"gateway/identity", []string{
 		"gateway/access", "gateway/account", "gateway/edge", "gateway/login", "gateway/plugin", "gateway/ratelimit", "gateway/session", "gateway/token",
@@ -269,6 +294,13 @@ func TestFaultsAreFound(t *testing.T) {
 		{"sdk/wire", "sdk", ""},
 		{"sdk/wire", "google.golang.org/protobuf/encoding/protowire", "authors of plugins"},
 		{"sdk/serve", "config", "authors of plugins"},
+		{"sdk/serve", "google.golang.org/grpc/status", ""},
+		{"sdk/serve", "google.golang.org/protobuf/proto", "authors of plugins"},
+		{"sdk/wire/rpc", "github.com/hashicorp/go-plugin", ""},
+		{"sdk/wire", "google.golang.org/grpc", "authors of plugins"},
+		{"gateway/plugin", "github.com/hashicorp/go-plugin", "speaks gRPC"},
+		{"gateway/plugin/process", "google.golang.org/grpc/codes", ""},
+		{"plugins/email", "google.golang.org/grpc", "speaks gRPC"},
 		{"config", "gateway/route", "its section"},
 		{"config", "go.yaml.in/yaml/v3", ""},
 		{"gateway/route", "go.yaml.in/yaml/v3", "second opinion"},
@@ -296,6 +328,9 @@ func TestFaultsAreFound(t *testing.T) {
 		{"cmd/shield", "github.com/valyala/fasthttp", "fasthttp type"},
 		{"gateway/access", "github.com/lestrrat-go/jwx/v3/jwt", "a fix to all"},
 		{"gateway/token", "github.com/lestrrat-go/jwx/v3/jws", ""},
+		{"gateway/plugin", "github.com/russellhaering/goxmldsig/etreeutils", "what was not signed"},
+		{"gateway/xmlsig", "github.com/russellhaering/goxmldsig/etreeutils", ""},
+		{"gateway/token", "github.com/beevik/etree", "canonical form alone"},
 		{"gateway/store", "github.com/jackc/pgx/v5", "one of two engines"},
 		{"gateway/store/sqlite", "github.com/jackc/pgx/v5/pgconn", "one of two engines"},
 		{"gateway/store/postgres", "modernc.org/sqlite", "one of two engines"},
@@ -304,6 +339,9 @@ func TestFaultsAreFound(t *testing.T) {
 		{"gateway/plugin", "github.com/tetratelabs/wazero", "the sandbox"},
 		{"gateway/login", "github.com/wneessen/go-mail", "one package"},
 		{"gateway/proxy", "net/http", "another HTTP"},
+		{"gateway/plugin", "net/http", "another HTTP"},
+		{"gateway/plugin/egress", "net/http", ""},
+		{"gateway/plugin/egress", "gateway/plugin", "does not know"},
 		{"examples/quickstart/upstream", "net/http", ""},
 		{"gateway/session", "math/rand/v2", "crypto/rand"},
 		{"gateway/store/storetest", "math/rand/v2", ""},
@@ -318,6 +356,25 @@ func TestFaultsAreFound(t *testing.T) {
 		}
 		if c.want != "" && !slices.ContainsFunc(got, func(f string) bool { return strings.Contains(f, c.want) }) {
 			t.Errorf("%s imports %s: found %q, want a fault with %q", c.from, c.to, got, c.want)
+		}
+	}
+}
+
+// TestGuestsLinkTheStandardLibraryAlone is about what a WASM module carries: package serve
+// speaks gRPC as a process, and must not as a guest.
+func TestGuestsLinkTheStandardLibraryAlone(t *testing.T) {
+	for _, p := range []string{"./sdk/serve", "./plugins/email/cmd"} {
+		cmd := exec.Command("go", "list", "-deps", p)
+		cmd.Env = append(cmd.Environ(), "GOOS=wasip1", "GOARCH=wasm")
+		out, err := cmd.Output()
+		if err != nil {
+			t.Fatal(err)
+		}
+		for dependency := range strings.FieldsSeq(string(out)) {
+			dependency, ours := strings.CutPrefix(dependency, module+"/")
+			if !ours && !standard(dependency) && !strings.HasPrefix(dependency, "vendor/") {
+				t.Errorf("%s links %s into a guest", p, dependency)
+			}
 		}
 	}
 }

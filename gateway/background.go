@@ -18,7 +18,11 @@ func (g *Gateway) background() {
 	g.work.Go(func() { g.keys.Run(g.run) })
 	g.work.Go(func() { g.verifier.Run(g.run) })
 	g.work.Go(func() { g.limiter.Run(g.run) })
-	g.work.Go(func() { g.untilDone("load providers", g.plugins.Load) })
+	g.work.Go(func() {
+		if g.untilDone("load providers", g.plugins.Load) {
+			g.pluginsLoaded.Store(true)
+		}
+	})
 	g.work.Go(func() {
 		// What reads the schema waits for it; all else does not.
 		if !g.untilDone("use the database", g.schema) {

@@ -36,14 +36,11 @@ func (g *Gateway) checks() []admin.Check {
 		{Name: "database", Public: "Database connection failed", Ask: g.checkDatabase},
 		{Name: "redis", Public: "Redis connection failed"},
 		{Name: "migrations", Public: "Pending migrations", Ask: g.checkSchema},
-		{Name: "plugins", Public: "A plugin is not loaded"},
+		{Name: "plugins", Public: "A plugin is not loaded", Degraded: "A plugin could not be loaded, or is gone; all others serve", Ask: g.checkPlugins},
 		{Name: "keys", Public: "No usable signing key", Ask: func(context.Context) error { return g.keys.Check() }},
 	}
 	if g.redis != nil {
 		checks[1].Ask = func(ctx context.Context) error { return g.redis.Ping(ctx).Err() }
-	}
-	if len(g.cfg.Providers) > 0 {
-		checks[3].Ask = g.checkPlugins
 	}
 	for i := range checks {
 		checks[i].Needed = slices.Contains(g.cfg.Admin.ReadyNeeds, checks[i].Name)
@@ -84,16 +81,30 @@ func (g *Gateway) checkMigrations(ctx context.Context) error {
 	return nil
 }
 
-// checkPlugins is pending while providers are being loaded, and an error once one failed.
+// checkPlugins is pending while providers are being loaded for the first time, and an error
+// while one cannot be. Once all were there this replica has its traffic for good: a reload
+// that failed, and a plugin that is gone, are told, but every replica has the same file,
+// and what serves must go on.
 func (g *Gateway) checkPlugins(context.Context) error {
+	ready := g.plugins.Ready()
+	if len(ready) == 0 {
+		return admin.ErrUnused
+	}
 	var failed []error
-	for _, err := range g.plugins.Ready() {
-		switch {
-		case errors.Is(err, plugin.ErrPending):
+	for _, err := range ready {
+		if errors.Is(err, plugin.ErrPending) {
 			return admin.ErrPending
-		case err != nil:
+		}
+		failed = append(failed, err)
+	}
+	if g.pluginsLoaded.Load() {
+		for _, err := range g.plugins.Stale() {
 			failed = append(failed, err)
 		}
+		if err := errors.Join(failed...); err != nil {
+			return fmt.Errorf("%w: %w", admin.ErrDegraded, err)
+		}
+		return nil
 	}
 	return errors.Join(failed...)
 }

@@ -69,7 +69,11 @@ type Gateway struct {
 	public   *edge.Server
 	private  *edge.Server // probes and metrics on a listener of their own; nil: not configured
 
-	schemaReady atomic.Bool // the schema is up to date and its readers run
+	schemaReady   atomic.Bool // the schema is up to date and its readers run
+	pluginsLoaded atomic.Bool // all providers were there at some moment
+
+	reload  sync.Mutex // one at a time
+	reloads *reloads
 
 	unsure   context.Context // ends when tokens are judged by the revocations that are known, if any
 	run      context.Context // ends when the background work must end
@@ -101,6 +105,9 @@ func New(o Options) (g *Gateway, err error) {
 	}()
 	g.registry.MustRegister(collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
 
+	if g.reloads, err = newReloads(g.registry); err != nil {
+		return g, err
+	}
 	if err := os.MkdirAll(g.cfg.DataDir, 0o700); err != nil {
 		return g, fmt.Errorf("data directory: %w", err)
 	}
@@ -172,7 +179,7 @@ func (g *Gateway) buildPlugins(*seal.Key) error {
 		return err
 	}
 	g.plugins, err = plugin.New(plugin.Options{
-		Providers: g.cfg.Providers, CacheDir: filepath.Join(g.cfg.DataDir, "cache"), KV: g.store, Passwords: hasher,
+		Providers: g.cfg.Providers, Plugins: g.cfg.Plugins, CacheDir: filepath.Join(g.cfg.DataDir, "cache"), ProcessDir: filepath.Join(g.cfg.DataDir, "processes"), KV: g.store, Passwords: hasher,
 		Log: g.log, Registerer: g.registry, Now: g.now,
 	})
 	if err != nil {

@@ -137,9 +137,8 @@ type XMLDSig interface {
 	// covered, without the signature: parse these, and nothing else of the document. A
 	// document that does not hold is a [*Refused].
 	Verify(ctx context.Context, v XMLVerification) (signed []byte, err error)
-	// Sign puts an enveloped signature into a document's root element, behind its first
-	// child, and certificate, DER of X.509, into its KeyInfo if there is one.
-	Sign(ctx context.Context, document []byte, secret string, certificate []byte) ([]byte, error)
+	// Sign puts an enveloped signature into the root element of a document, which has an ID.
+	Sign(ctx context.Context, s XMLSigning) ([]byte, error)
 	// Decrypt returns the plain text of an EncryptedData element with its EncryptedKey. Any
 	// failure is one and the same [*Refused].
 	Decrypt(ctx context.Context, encrypted []byte, secret string) ([]byte, error)
@@ -157,6 +156,15 @@ type XMLVerification struct {
 	Certificates [][]byte // DER of X.509
 	Namespace    string   // of the element that must be signed
 	Element      string   // its local name
+}
+
+// XMLSigning is a document with who signs it and where the signature goes.
+type XMLSigning struct {
+	Document    []byte
+	Secret      string // name of the private key
+	Certificate []byte // DER of X.509, of that key; it goes into the signature
+	Namespace   string // of the child of the root that the signature follows
+	After       string // its local name; empty: the signature is the first child
 }
 
 // Secrets are those of the provider's section of the configuration.

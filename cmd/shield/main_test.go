@@ -4,13 +4,16 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"io"
 	"net"
 	"net/http"
 	"os"
 	"os/exec"
 	"path/filepath"
+	"regexp"
 	"strconv"
 	"strings"
+	"syscall"
 	"testing"
 	"time"
 
@@ -31,6 +34,9 @@ func TestMain(m *testing.M) {
 //	reachable URL            waits until a GET is answered with 200
 //	schema FILE              FILE must be a JSON Schema that compiles
 //	jsonlines FILE           each line of FILE must be a JSON object
+//	hangup                   sends SIGHUP to what runs in the background
+//	mode OCTAL FILE          FILE must have these permissions
+//	says URL PATTERN         waits until a GET is answered with a text that matches
 //
 // and the variables PORT, a port that is free, and CHECKOUT, where this source is. The go
 // command finds its caches in them.
@@ -81,6 +87,9 @@ var commandsOfScripts = map[string]func(*testscript.TestScript, bool, []string){
 	"reachable": reachable,
 	"schema":    isSchema,
 	"jsonlines": jsonLines,
+	"hangup":    hangup,
+	"mode":      hasMode,
+	"says":      says,
 }
 
 func exits(ts *testscript.TestScript, neg bool, args []string) {
@@ -107,6 +116,20 @@ func reachable(ts *testscript.TestScript, neg bool, args []string) {
 	if neg || len(args) != 1 {
 		ts.Fatalf("usage: reachable URL")
 	}
+	until(ts, args[0], func(status int, _ []byte) bool { return status == http.StatusOK })
+}
+
+func says(ts *testscript.TestScript, neg bool, args []string) {
+	if neg || len(args) != 2 {
+		ts.Fatalf("usage: says URL PATTERN")
+	}
+	pattern, err := regexp.Compile(args[1])
+	ts.Check(err)
+	until(ts, args[0], func(_ int, body []byte) bool { return pattern.Match(body) })
+}
+
+// until asks until an answer is the one that is waited for.
+func until(ts *testscript.TestScript, url string, holds func(status int, body []byte) bool) {
 	deadline := time.After(30 * time.Second)
 	again := time.NewTicker(20 * time.Millisecond)
 	defer again.Stop()
@@ -115,19 +138,40 @@ func reachable(ts *testscript.TestScript, neg bool, args []string) {
 	for {
 		select {
 		case <-deadline:
-			ts.Fatalf("%s: %v", args[0], last)
+			ts.Fatalf("%s: %v", url, last)
 		case <-again.C:
 		}
-		answer, err := client.Get(args[0])
+		answer, err := client.Get(url)
 		if err != nil {
 			last = err
 			continue
 		}
+		body, err := io.ReadAll(answer.Body)
 		_ = answer.Body.Close()
-		if answer.StatusCode == http.StatusOK {
+		if err == nil && holds(answer.StatusCode, body) {
 			return
 		}
-		last = fmt.Errorf("status %d", answer.StatusCode)
+		last = fmt.Errorf("status %d, %v: %.2000s", answer.StatusCode, err, body)
+	}
+}
+
+func hangup(ts *testscript.TestScript, neg bool, args []string) {
+	if neg || len(args) != 0 || len(ts.BackgroundCmds()) == 0 {
+		ts.Fatalf("usage: hangup, with something in the background")
+	}
+	for _, c := range ts.BackgroundCmds() {
+		ts.Check(c.Process.Signal(syscall.SIGHUP))
+	}
+}
+
+func hasMode(ts *testscript.TestScript, neg bool, args []string) {
+	if neg || len(args) != 2 {
+		ts.Fatalf("usage: mode OCTAL FILE")
+	}
+	info, err := os.Stat(ts.MkAbs(args[1]))
+	ts.Check(err)
+	if got := fmt.Sprintf("%03o", info.Mode().Perm()); got != args[0] {
+		ts.Fatalf("%s has mode %s, want %s", args[1], got, args[0])
 	}
 }
 

@@ -2,11 +2,23 @@ package main
 
 import (
 	"context"
+	"os"
+	"os/signal"
+	"sync"
+	"syscall"
 
+	"github.com/materi/shield/config"
 	"github.com/materi/shield/gateway"
 )
 
+// serve runs the gateway. SIGHUP makes it read its configuration anew.
 func serve(ctx context.Context, c *call) error {
+	// First of all, since a SIGHUP that nobody waits for ends the process. One that comes
+	// while another is worked on is kept; more than one would read the same file.
+	hup := make(chan os.Signal, 1)
+	signal.Notify(hup, syscall.SIGHUP)
+	defer signal.Stop(hup)
+
 	cfg, err := load(c)
 	if err != nil {
 		return err
@@ -16,5 +28,23 @@ func serve(ctx context.Context, c *call) error {
 	if err != nil {
 		return err
 	}
-	return g.Run(ctx)
+	reloading, cancel := context.WithCancel(ctx)
+	var reloads sync.WaitGroup
+	reloads.Go(func() { reloadOn(reloading, hup, c, g) })
+	err = g.Run(ctx)
+	cancel()
+	reloads.Wait()
+	return err
+}
+
+// reloadOn reloads at each signal until ctx ends. The gateway says itself how it went.
+func reloadOn(ctx context.Context, hup <-chan os.Signal, c *call, g *gateway.Gateway) {
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case <-hup:
+			_ = g.ReloadFrom(ctx, func() (config.Config, error) { return load(c) })
+		}
+	}
 }

@@ -100,6 +100,7 @@ start_redis() {
 	export REDIS_URL="redis://127.0.0.1:$port/0"
 }
 
+need xmlsec1 xmlsec1 # what gateway/xmlsig is held to
 [ -n "${DATABASE_URL:-}" ] || start_postgres
 [ -n "${REDIS_URL:-}" ] || start_redis
 "$@"

@@ -37,8 +37,17 @@ const (
 	Disabled Verdict = "disabled"
 )
 
-// ErrPending is returned by a check whose subject is not ready yet but on its way.
-var ErrPending = errors.New("pending")
+// What a check may return beside other errors.
+var (
+	// ErrPending says that the subject is not ready yet but on its way.
+	ErrPending = errors.New("pending")
+	// ErrDegraded says that the subject serves, though not all of it or not as configured.
+	// It is told as an error and keeps the traffic, whether the check is needed or not:
+	// another replica would be no better.
+	ErrDegraded = errors.New("degraded")
+	// ErrUnused says that there is nothing to ask about at the moment.
+	ErrUnused = errors.New("unused")
+)
 
 // Check asks about one dependency. Ask is nil for what the configuration does not use. It
 // must respect ctx; one that does not is answered for with an error in time all the same.
@@ -46,6 +55,8 @@ type Check struct {
 	Name string
 	// Public says what is wrong in words that may be shown to anybody.
 	Public string
+	// Degraded is Public for [ErrDegraded].
+	Degraded string
 	// Needed says that the process must not have traffic while the check fails. A check that
 	// is not needed is told all the same.
 	Needed bool
@@ -109,15 +120,20 @@ type readiness struct {
 func (a *Admin) Ready(ctx *fasthttp.RequestCtx) error {
 	answer := readiness{Status: "ready", Checks: make(map[string]Verdict, len(a.checks))}
 	verdicts := make([]Verdict, len(a.checks))
+	errs := make([]error, len(a.checks))
 	var wg sync.WaitGroup
 	for i, c := range a.checks {
-		wg.Go(func() { verdicts[i] = a.ask(c) })
+		wg.Go(func() { verdicts[i], errs[i] = a.ask(c) })
 	}
 	wg.Wait()
 	ready := true
 	for i, c := range a.checks {
 		answer.Checks[c.Name] = verdicts[i]
-		if verdicts[i] == Failed || verdicts[i] == Pending {
+		switch {
+		case verdicts[i] != Failed && verdicts[i] != Pending:
+		case errors.Is(errs[i], ErrDegraded):
+			answer.Errors = append(answer.Errors, c.Degraded)
+		default:
 			answer.Errors = append(answer.Errors, c.Public)
 			ready = ready && !c.Needed
 		}
@@ -147,15 +163,15 @@ func (a *Admin) Metrics(ctx *fasthttp.RequestCtx) error {
 	return nil
 }
 
-func (a *Admin) ask(c *check) Verdict {
+func (a *Admin) ask(c *check) (Verdict, error) {
 	if c.Ask == nil {
-		return Disabled
+		return Disabled, nil
 	}
 	verdict, changed, err := c.verdict()
-	if changed && err != nil {
+	if changed && verdict != Disabled && err != nil {
 		a.log.Warn("readiness check failed", "check", c.Name, "error", err.Error())
 	}
-	return verdict
+	return verdict, err
 }
 
 // check is a Check with its last answer.
@@ -214,6 +230,8 @@ func verdictOf(err error) Verdict {
 		return OK
 	case errors.Is(err, ErrPending):
 		return Pending
+	case errors.Is(err, ErrUnused):
+		return Disabled
 	}
 	return Failed
 }

@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
+	"fmt"
 	"io"
 	"log/slog"
 	"sync/atomic"
@@ -66,6 +67,19 @@ func TestACheckThatIsNotNeededIsToldButKeepsTheTraffic(t *testing.T) {
 	a := newAdmin(t, true, Check{Name: "redis", Public: "Redis connection failed", Ask: func(context.Context) error { return errors.New("gone") }})
 	status, got := ready(t, a)
 	want := readiness{Status: "ready", Checks: map[string]Verdict{"redis": Failed}, Errors: []string{"Redis connection failed"}}
+	if diff := cmp.Diff(want, got); diff != "" || status != 200 {
+		t.Errorf("Ready() = %d, diff (-want +got):\n%s", status, diff)
+	}
+}
+
+func TestWhatServesDegradedIsToldAndKeepsTheTrafficAlsoWhereItIsNeeded(t *testing.T) {
+	degraded := fmt.Errorf("%w: provider okta: signature: hunter2", ErrDegraded)
+	a := newAdmin(t, true,
+		Check{Name: "plugins", Public: "A plugin is not loaded", Degraded: "A plugin is an old one", Needed: true, Ask: func(context.Context) error { return degraded }},
+		Check{Name: "redis", Public: "Redis", Needed: true, Ask: func(context.Context) error { return ErrUnused }},
+	)
+	status, got := ready(t, a)
+	want := readiness{Status: "ready", Checks: map[string]Verdict{"plugins": Failed, "redis": Disabled}, Errors: []string{"A plugin is an old one"}}
 	if diff := cmp.Diff(want, got); diff != "" || status != 200 {
 		t.Errorf("Ready() = %d, diff (-want +got):\n%s", status, diff)
 	}

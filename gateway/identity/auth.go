@@ -95,21 +95,38 @@ func (a *API) mailed(ctx *fasthttp.RequestCtx, kind sdk.FlowKind, name, limit st
 }
 
 func (a *API) login(ctx *fasthttp.RequestCtx, _ Params) error {
-	out, _, err := a.begin(ctx, sdk.FlowLogin, formPassword, func(ctx *fasthttp.RequestCtx, values map[string]string) error {
-		// By address alone first: each attempt costs a hash, and somebody who tries one password
-		// on many accounts meets neither of the others.
-		if err := a.Limiter.Check(ctx, "login-ip", address(ctx)); err != nil {
-			return err
-		}
-		who := account.CanonicalEmail(values["email"])
-		if err := a.Limiter.Check(ctx, "login", address(ctx), who); err != nil {
-			return err
-		}
-		return a.Limiter.Check(ctx, "login-account", who)
-	})
+	f, err := a.formFor(sdk.FlowLogin, formPassword)
 	if err != nil {
 		return err
 	}
+	out, _, err := a.submit(ctx, f, a.perAccount(f))
+	if err != nil {
+		return err
+	}
+	return a.writeLogin(ctx, out)
+}
+
+// loginAt begins the login form of one provider: any that /auth/providers tells of.
+func (a *API) loginAt(ctx *fasthttp.RequestCtx, p Params) error {
+	f, err := a.formOf(p("provider"), p("form"))
+	if err != nil {
+		return err
+	}
+	admit := a.perAccount(f)
+	if f.Name == login.FormMagicLink {
+		admit = a.perAddress("magic-link")
+	}
+	out, _, err := a.submit(ctx, f, admit)
+	if err != nil {
+		return err
+	}
+	if out.Mailed {
+		return edge.WriteJSON(ctx, fasthttp.StatusAccepted, accepted)
+	}
+	return a.writeLogin(ctx, out)
+}
+
+func (a *API) writeLogin(ctx *fasthttp.RequestCtx, out login.Outcome) error {
 	if out.LoggedIn == nil {
 		return edge.Internal(fmt.Errorf("login: %w", login.ErrUnsupported))
 	}
@@ -124,10 +141,7 @@ func (a *API) followMagicLink(ctx *fasthttp.RequestCtx, p Params) error {
 	if err != nil {
 		return err
 	}
-	if out.LoggedIn == nil {
-		return edge.Internal(fmt.Errorf("magic link: %w", login.ErrUnsupported))
-	}
-	return a.writeTokens(ctx, out.LoggedIn.User, out.LoggedIn.Session, out.LoggedIn.Refresh)
+	return a.writeLogin(ctx, out)
 }
 
 func (a *API) confirmReset(ctx *fasthttp.RequestCtx, _ Params) error {
@@ -159,14 +173,43 @@ func (a *API) perAddress(limit string) gate {
 	}
 }
 
-// begin reads a form and starts its flow.
+// perAccount counts a login against the address that it comes from and the account that it
+// is for.
+func (a *API) perAccount(f form) gate {
+	return func(ctx *fasthttp.RequestCtx, values map[string]string) error {
+		// By address alone first: each attempt costs a hash, and somebody who tries one password
+		// on many accounts meets neither of the others.
+		if err := a.Limiter.Check(ctx, "login-ip", address(ctx)); err != nil {
+			return err
+		}
+		who := f.account(values)
+		if who == "" {
+			return nil
+		}
+		if err := a.Limiter.Check(ctx, "login", address(ctx), who); err != nil {
+			return err
+		}
+		return a.Limiter.Check(ctx, "login-account", who)
+	}
+}
+
+// begin starts the flow of the first provider that has a form.
 func (a *API) begin(ctx *fasthttp.RequestCtx, kind sdk.FlowKind, name string, admit gate) (login.Outcome, map[string]string, error) {
 	f, err := a.formFor(kind, name)
 	if err != nil {
 		return login.Outcome{}, nil, err
 	}
-	edge.RecordOf(ctx).Provider = f.provider
+	return a.submit(ctx, f, admit)
+}
+
+// submit reads a form and starts its flow.
+func (a *API) submit(ctx *fasthttp.RequestCtx, f form, admit gate) (login.Outcome, map[string]string, error) {
+	edge.RecordOf(ctx).Provider = f.provider.Name
 	values, err := a.readForm(ctx, f.Fields)
+	if err != nil {
+		return login.Outcome{}, nil, err
+	}
+	headers, err := shown(ctx, f.provider)
 	if err != nil {
 		return login.Outcome{}, nil, err
 	}
@@ -175,7 +218,9 @@ func (a *API) begin(ctx *fasthttp.RequestCtx, kind sdk.FlowKind, name string, ad
 	}
 	c, cancel := deadline()
 	defer cancel()
-	out, err := a.Flows.Begin(c, login.Attempt{Provider: f.provider, Kind: kind, Form: name, Fields: values, Client: client(ctx)})
+	out, err := a.Flows.Begin(c, login.Attempt{
+		Provider: f.provider.Name, Kind: f.Flow, Form: f.Name, Fields: values, Headers: headers, Client: client(ctx),
+	})
 	if err != nil {
 		return login.Outcome{}, nil, a.translate(err)
 	}

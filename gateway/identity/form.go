@@ -2,11 +2,14 @@ package identity
 
 import (
 	"fmt"
+	"strings"
 	"unicode/utf8"
 
 	"github.com/valyala/fasthttp"
 
+	"github.com/materi/shield/gateway/account"
 	"github.com/materi/shield/gateway/edge"
+	"github.com/materi/shield/gateway/plugin"
 	"github.com/materi/shield/sdk"
 )
 
@@ -15,7 +18,7 @@ const maxField = 4096
 
 // form is a provider's form for a purpose.
 type form struct {
-	provider string
+	provider plugin.Info
 	sdk.Form
 }
 
@@ -25,14 +28,75 @@ func (a *API) formFor(kind sdk.FlowKind, name string) (form, error) {
 	for _, p := range a.Providers() {
 		for _, f := range p.Manifest.Forms {
 			if f.Flow == kind && f.Name == name {
-				return form{p.Name, f}, nil
+				return form{p, f}, nil
 			}
 		}
 	}
-	if a.Loading() {
-		return form{}, edge.Unavailable("The identity provider is not available now.", loadingRetry, nil)
+	return form{}, a.noForm()
+}
+
+// formOf finds the login form of one provider.
+func (a *API) formOf(provider, name string) (form, error) {
+	for _, p := range a.Providers() {
+		if p.Name != provider {
+			continue
+		}
+		for _, f := range p.Manifest.Forms {
+			if f.Flow == sdk.FlowLogin && f.Name == name {
+				return form{p, f}, nil
+			}
+		}
 	}
-	return form{}, edge.NotFound(edge.CodeNotFound, "This way to sign in is not enabled here.", nil)
+	return form{}, a.noForm()
+}
+
+func (a *API) noForm() error {
+	if a.Loading() {
+		return edge.Unavailable("The identity provider is not available now.", loadingRetry, nil)
+	}
+	return edge.NotFound(edge.CodeNotFound, "This way to sign in is not enabled here.", nil)
+}
+
+// account names whose budget an attempt with these values takes from: the address, as at
+// the endpoints that ask for one, else what the form's fields say of the person. It is
+// empty for a form that asks for secrets alone, or for nothing.
+func (f form) account(values map[string]string) string {
+	if email, ok := values["email"]; ok {
+		return account.CanonicalEmail(email)
+	}
+	var who []string
+	for _, field := range f.Fields {
+		if field.Type != "password" {
+			who = append(who, field.Name, values[field.Name])
+		}
+	}
+	if len(who) == 0 {
+		return ""
+	}
+	return strings.Join(append(who, f.provider.Name), "\x00")
+}
+
+// shown takes from a request the headers that the operator shows to a provider. One that is
+// there twice could be read in two ways, and is refused.
+func shown(ctx *fasthttp.RequestCtx, p plugin.Info) (map[string]string, error) {
+	var out map[string]string
+	for _, name := range p.Headers {
+		values := ctx.Request.Header.PeekAll(name)
+		if len(values) > 1 {
+			return nil, edge.BadRequest(edge.CodeBadRequest, "A header of the login is there more than once.", nil)
+		}
+		if len(values) == 0 {
+			continue
+		}
+		if len(values[0]) > maxField || !utf8.Valid(values[0]) {
+			return nil, edge.BadRequest(edge.CodeBadRequest, "A header of the login is too long or not UTF-8.", nil)
+		}
+		if out == nil {
+			out = make(map[string]string, len(p.Headers))
+		}
+		out[name] = string(values[0])
+	}
+	return out, nil
 }
 
 // readForm takes the fields of a form from a JSON body: those that the form has, as text.

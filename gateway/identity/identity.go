@@ -119,6 +119,7 @@ func (a *API) Endpoints() []Endpoint {
 		{"auth.sessions", "GET", "/auth/sessions", true, a.listSessions},
 		{"auth.sessions.revoke", "DELETE", "/auth/sessions/{id}", true, a.revokeSession},
 		{"auth.providers", "GET", "/auth/providers", false, a.providers},
+		{"auth.providers.login", "POST", "/auth/providers/{provider}/{form}", false, a.loginAt},
 		{"users.get", "GET", "/api/users/{id}", true, a.getUser},
 		{"users.password", "POST", "/api/users/{id}/password", true, a.changePassword},
 		{"well-known.jwks", "GET", "/.well-known/jwks.json", false, a.jwks},

@@ -62,7 +62,7 @@ func (a *API) changePassword(ctx *fasthttp.RequestCtx, params Params) error {
 	if err != nil {
 		return err
 	}
-	edge.RecordOf(ctx).Provider = f.provider
+	edge.RecordOf(ctx).Provider = f.provider.Name
 	values, err := a.readForm(ctx, f.Fields)
 	if err != nil {
 		return err
@@ -74,7 +74,7 @@ func (a *API) changePassword(ctx *fasthttp.RequestCtx, params Params) error {
 	c, cancel := deadline()
 	defer cancel()
 	_, err = a.Flows.Begin(c, login.Attempt{
-		Provider: f.provider, Kind: sdk.FlowChange, Form: formPassword, Fields: values, Client: client(ctx),
+		Provider: f.provider.Name, Kind: sdk.FlowChange, Form: formPassword, Fields: values, Client: client(ctx),
 		Caller: &login.Caller{UserID: p.Subject, SessionID: p.SessionID},
 	})
 	if err != nil {

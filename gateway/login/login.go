@@ -108,6 +108,7 @@ type Attempt struct {
 	Kind     sdk.FlowKind
 	Form     string
 	Fields   map[string]string
+	Headers  map[string]string // those that the provider is shown
 	Client   Client
 	// Caller is set for flows of somebody who is logged in (change, link, logout).
 	Caller *Caller
@@ -275,6 +276,7 @@ func (l *Login) subjectOf(ctx context.Context, userID, provider string) (string,
 func (l *Login) request(a Attempt) sdk.Request {
 	return sdk.Request{
 		Fields:    a.Fields,
+		Headers:   a.Headers,
 		IP:        a.Client.IP,
 		UserAgent: a.Client.UserAgent,
 		Locale:    a.Client.Locale,

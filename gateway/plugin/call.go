@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
 	"time"
 	"unicode/utf8"
@@ -26,14 +27,14 @@ const (
 )
 
 func (h *Host) call(ctx context.Context, name string, method wire.Method, flow sdk.Flow, req sdk.Request) (Answer, error) {
-	p, ok := h.find(name)
-	if !ok {
-		return Answer{}, fmt.Errorf("%w: %q", ErrUnknown, name)
-	}
-	m, err := p.get()
+	t, saved, began := unmark(flow.Saved)
+	flow.Saved = saved
+	p, g, err := h.use(name, t, began)
 	if err != nil {
-		return Answer{}, h.notLoaded(p, err)
+		return Answer{}, err
 	}
+	waiting := false
+	defer func() { p.done(g, waiting) }()
 	if flow.ID == "" {
 		return Answer{}, errors.New("plugin: the flow has no id")
 	}
@@ -41,11 +42,55 @@ func (h *Host) call(ctx context.Context, name string, method wire.Method, flow s
 	if err != nil {
 		return Answer{}, err
 	}
-	in := wire.EncodeCall(wire.Call{Flow: flow, Request: req})
+	var step sdk.Step
+	s, err := h.repeat(ctx, g, method, wire.Call{Flow: flow, Request: req}, func(out []byte) (err error) {
+		step, err = judge(out, flow)
+		return err
+	})
+	if err != nil {
+		return Answer{}, err
+	}
+	if waiting = waits(step); waiting {
+		step.Save = g.tag.mark(step.Save)
+	}
+	return Answer{Step: step, Writes: s.kv.writes()}, nil
+}
+
+// maxDocument is the most that a document may have, in bytes.
+const maxDocument = 512 << 10
+
+func (h *Host) document(ctx context.Context, name string, req sdk.Request) (sdk.Response, error) {
+	p, g, err := h.use(name, tag{}, false)
+	if err != nil {
+		return sdk.Response{}, err
+	}
+	defer p.done(g, false)
+	req, err = admissible(req)
+	if err != nil {
+		return sdk.Response{}, err
+	}
+	var document sdk.Response
+	s, err := h.repeat(ctx, g, wire.Serve, wire.Call{Request: req}, func(out []byte) (err error) {
+		document, err = judgeDocument(out)
+		return err
+	})
+	if err != nil {
+		return sdk.Response{}, err
+	}
+	if slices.ContainsFunc(s.kv.writes(), func(w Write) bool { return !w.ReadOnly }) {
+		return sdk.Response{}, h.fault(ctx, name, errors.New("it wrote for a document, which commits nothing"))
+	}
+	return document, nil
+}
+
+// repeat makes a call, and makes it anew while others change what it compares.
+func (h *Host) repeat(ctx context.Context, g *generation, method wire.Method, c wire.Call, judge func([]byte) error) (*session, error) {
+	in := encode(method, c)
 	for n := 1; ; n++ {
-		answer, s, err := h.try(ctx, p, m, method, flow, in)
+		s := h.newSession(g, c)
+		err := h.try(ctx, g, method, in, s, judge)
 		if !s.conflicted || !internal(err) || n == attempts {
-			return answer, err
+			return s, err
 		}
 	}
 }
@@ -57,33 +102,39 @@ func internal(err error) bool {
 	return ok && e.Code == sdk.CodeInternal
 }
 
-// try makes the call once.
-func (h *Host) try(
-	ctx context.Context, p *provider, m module, method wire.Method, flow sdk.Flow, in []byte,
-) (Answer, *session, error) {
-	s := h.newSession(p.cfg.Name)
+func encode(method wire.Method, c wire.Call) []byte {
+	if method == wire.Serve {
+		return wire.EncodeServe(c.Request)
+	}
+	return wire.EncodeCall(c)
+}
+
+// try makes the call once and lets judge hold the answer to the contract.
+func (h *Host) try(ctx context.Context, g *generation, method wire.Method, in []byte, s *session, judge func([]byte) error) error {
+	name := g.cfg.Name
 	start := time.Now() // a duration of the real world, whatever the clock of the gateway says
-	out, err := m.Call(ctx, method, in, s)
-	h.metrics.observe(p.cfg.Name, method, time.Since(start).Seconds())
+	out, err := g.module.Call(ctx, method, in, s)
+	h.metrics.observe(name, method, time.Since(start).Seconds())
 	if err != nil {
-		return Answer{}, s, h.fault(ctx, p, err)
+		return h.fault(ctx, name, s.words(err))
 	}
 	if s.expired {
-		return Answer{}, s, h.fault(ctx, p, fmt.Errorf("%w: in a function of the host", sandbox.ErrTimeout))
+		return h.fault(ctx, name, fmt.Errorf("%w: in a function of the host", sandbox.ErrTimeout))
 	}
 	if s.failure != nil {
 		// Whatever the provider made of it: an answer that was computed from a failure of
 		// the host is no answer.
-		return Answer{}, s, fmt.Errorf("call provider %s: %w", p.cfg.Name, s.failure)
+		return fmt.Errorf("call provider %s: %w", name, s.failure)
 	}
-	step, err := judge(out, flow)
-	if _, ok := errors.AsType[*sdk.Error](err); ok {
-		return Answer{}, s, err
+	err = judge(out)
+	if err == nil {
+		return nil
 	}
-	if err != nil {
-		return Answer{}, s, h.fault(ctx, p, err)
+	if e, ok := errors.AsType[*sdk.Error](err); ok {
+		e.Private = s.redactor().text(e.Private) // it goes to the log
+		return err
 	}
-	return Answer{Step: step, Writes: s.kv.writes()}, s, nil
+	return h.fault(ctx, name, s.words(err))
 }
 
 // judge decodes a reply and holds it to the contract. The error is an *sdk.Error if that
@@ -111,6 +162,30 @@ func judge(out []byte, flow sdk.Flow) (sdk.Step, error) {
 	return *reply.Step, nil
 }
 
+// judgeDocument is judge for a document.
+func judgeDocument(out []byte) (sdk.Response, error) {
+	reply, err := wire.DecodeDocument(out)
+	if err != nil {
+		return sdk.Response{}, err
+	}
+	if reply.Error != nil {
+		if err := contract.Error(*reply.Error); err != nil {
+			return sdk.Response{}, fmt.Errorf("error: %w", err)
+		}
+		return sdk.Response{}, reply.Error
+	}
+	if reply.Response == nil {
+		return sdk.Response{}, errors.New("the answer is neither a document nor an error")
+	}
+	if err := contract.Response(*reply.Response); err != nil {
+		return sdk.Response{}, err
+	}
+	if n := len(reply.Response.Body); n > maxDocument {
+		return sdk.Response{}, fmt.Errorf("a document of %d bytes, at most %d are allowed", n, maxDocument)
+	}
+	return *reply.Response, nil
+}
+
 // admissible returns a request that the wire can carry. Fields must be text, since a
 // provider is to see what the person sent or nothing; what browsers say of themselves is
 // mended instead.
@@ -119,6 +194,12 @@ func admissible(req sdk.Request) (sdk.Request, error) {
 		return req, invalid("Too many fields.")
 	}
 	size := 0
+	for _, v := range req.Headers {
+		if !utf8.ValidString(v) {
+			return req, invalid("A header is not valid UTF-8.")
+		}
+		size += len(v)
+	}
 	for k, v := range req.Fields {
 		if len(k) > maxName || !utf8.ValidString(k) || !utf8.ValidString(v) {
 			return req, invalid("A field is not valid UTF-8, or its name is too long.")

@@ -5,10 +5,7 @@ import (
 	"errors"
 	"fmt"
 
-	"github.com/prometheus/client_golang/prometheus"
-
 	"github.com/materi/shield/gateway/plugin/sandbox"
-	"github.com/materi/shield/sdk/wire"
 )
 
 // Kind says how a plugin broke down.
@@ -56,11 +53,11 @@ var kinds = []struct {
 
 // fault counts err, an error of the transport, and returns it as a Fault. The caller's own
 // context is no fault of the plugin's.
-func (h *Host) fault(ctx context.Context, p *provider, err error) error {
+func (h *Host) fault(ctx context.Context, provider string, err error) error {
 	if ctx.Err() != nil {
-		return fmt.Errorf("call provider %s: %w", p.cfg.Name, ctx.Err())
+		return fmt.Errorf("call provider %s: %w", provider, ctx.Err())
 	}
-	f := &Fault{Provider: p.cfg.Name, Kind: Undecodable, Err: err}
+	f := &Fault{Provider: provider, Kind: Undecodable, Err: err}
 	for _, k := range kinds {
 		if errors.Is(err, k.err) {
 			f.Kind = k.kind
@@ -71,32 +68,7 @@ func (h *Host) fault(ctx context.Context, p *provider, err error) error {
 	return f
 }
 
-func (h *Host) notLoaded(p *provider, err error) error {
-	h.metrics.faults.WithLabelValues(p.cfg.Name, string(NotLoaded)).Inc()
-	return &Fault{Provider: p.cfg.Name, Kind: NotLoaded, Err: err}
-}
-
-type metrics struct {
-	faults  *prometheus.CounterVec
-	seconds *prometheus.HistogramVec
-}
-
-func newMetrics(reg prometheus.Registerer) (*metrics, error) {
-	m := &metrics{
-		faults: prometheus.NewCounterVec(prometheus.CounterOpts{
-			Name: "materi_plugin_faults_total",
-			Help: "Calls of a provider that ended in a breakdown of its plugin.",
-		}, []string{"provider", "kind"}),
-		seconds: prometheus.NewHistogramVec(prometheus.HistogramOpts{
-			Name:    "materi_plugin_call_seconds",
-			Help:    "Time of calls of a provider, with the wait for an instance.",
-			Buckets: []float64{.0005, .001, .0025, .005, .01, .025, .05, .1, .25, .5, 1, 2.5, 5},
-		}, []string{"provider", "call"}),
-	}
-	return m, errors.Join(reg.Register(m.faults), reg.Register(m.seconds))
-}
-
-// observe notes how long a call took.
-func (m *metrics) observe(provider string, method wire.Method, seconds float64) {
-	m.seconds.WithLabelValues(provider, method.String()).Observe(seconds)
+func (h *Host) notLoaded(provider string, err error) error {
+	h.metrics.faults.WithLabelValues(provider, string(NotLoaded)).Inc()
+	return &Fault{Provider: provider, Kind: NotLoaded, Err: err}
 }

@@ -11,6 +11,7 @@ import (
 
 	"github.com/materi/shield/gateway/plugin/sandbox"
 	"github.com/materi/shield/sdk"
+	"github.com/materi/shield/sdk/contract"
 	"github.com/materi/shield/sdk/wire"
 )
 
@@ -21,16 +22,17 @@ type loader struct {
 	granted  []sdk.Capability
 
 	mu       sync.Mutex
-	manifest []byte // of the first instance
+	bytes    []byte // the manifest of the first instance, as it came
+	manifest sdk.Manifest
 }
 
-// prepare asks an instance what it is and gives it its settings.
+// prepare asks an instance what it is, and gives its settings to one that may have them.
 func (l *loader) prepare(ctx context.Context, call sandbox.Caller) error {
 	manifest, err := call(ctx, wire.Describe, nil)
 	if err != nil {
 		return fmt.Errorf("describe: %w", err)
 	}
-	if err := l.same(manifest); err != nil {
+	if err := l.admit(manifest); err != nil {
 		return err
 	}
 	reply, err := call(ctx, wire.Configure, wire.EncodeSettings(l.settings))
@@ -44,39 +46,55 @@ func (l *loader) prepare(ctx context.Context, call sandbox.Caller) error {
 	return settingsError(faults)
 }
 
-func (l *loader) same(manifest []byte) error {
+// admit holds the first manifest to the contract and to what is granted, and each further
+// one to the first.
+func (l *loader) admit(manifest []byte) error {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	if l.manifest == nil {
-		l.manifest = bytes.Clone(manifest)
+	if l.bytes != nil {
+		if !bytes.Equal(l.bytes, manifest) {
+			return fmt.Errorf("%w: the manifest is another than at the start", sandbox.ErrProtocol)
+		}
+		return nil
 	}
-	if !bytes.Equal(l.manifest, manifest) {
-		return fmt.Errorf("%w: the manifest is another than at the start", sandbox.ErrProtocol)
+	m, err := wire.DecodeManifest(manifest)
+	if err == nil {
+		err = contract.Manifest(m)
 	}
-	return nil
-}
-
-// admit checks the manifest against what the module imports and what is granted. The
-// order of things: the operator grants, the manifest declares no more than that, and the
-// module imports no more than its manifest declares.
-func (l *loader) admit(imported []sdk.Capability) (sdk.Manifest, error) {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	m, err := checkManifest(l.manifest)
 	if err != nil {
-		return m, err
+		return fmt.Errorf("manifest: %w", err)
 	}
 	for _, c := range m.Capabilities {
 		if !slices.Contains(l.granted, c) {
-			return m, fmt.Errorf("plugin %s needs capability %q, which is not granted", m.ID, c)
+			return fmt.Errorf("manifest: plugin %s needs capability %q, which is not granted", m.ID, c)
 		}
 	}
-	for _, c := range imported {
-		if !slices.Contains(m.Capabilities, c) {
-			return m, fmt.Errorf("plugin %s imports capability %q, which its manifest does not declare", m.ID, c)
+	l.bytes, l.manifest = bytes.Clone(manifest), m
+	return nil
+}
+
+// agree checks what the transport knows of the module against its manifest, and returns
+// that. The order of things: the operator grants, the manifest declares no more than that,
+// and the module imports no more than its manifest declares.
+func (l *loader) agree(m module) (sdk.Manifest, error) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if l.bytes == nil {
+		return sdk.Manifest{}, errors.New("manifest: the transport did not ask for it")
+	}
+	if v, ok := m.(versioned); ok && v.ABI() != l.manifest.ABI {
+		return sdk.Manifest{}, fmt.Errorf("manifest: it names version %d of the contract, and the module speaks version %d", l.manifest.ABI, v.ABI())
+	}
+	i, ok := m.(importer)
+	if !ok {
+		return l.manifest, nil
+	}
+	for _, c := range i.Capabilities() {
+		if !slices.Contains(l.manifest.Capabilities, c) {
+			return sdk.Manifest{}, fmt.Errorf("manifest: plugin %s imports capability %q and does not declare it", l.manifest.ID, c)
 		}
 	}
-	return m, nil
+	return l.manifest, nil
 }
 
 // settingsError joins the faults of a provider's settings into one error, a line for each.
@@ -99,4 +117,28 @@ func line(s string, n int) string {
 		s = s[:n] + "..."
 	}
 	return strings.ToValidUTF8(s, "?")
+}
+
+// selfTest makes one real call, of a form that no provider has: any answer that the
+// contract allows will do, a refusal or an error as well. What traps, hangs or answers
+// nonsense is found here and not by a person. The host of the call grants nothing, so
+// nothing can come of it.
+func selfTest(ctx context.Context, m module) error {
+	flow := sdk.Flow{ID: "self-test", Kind: sdk.FlowLogin, Form: "self-test"}
+	out, err := m.Call(ctx, wire.Begin, wire.EncodeCall(wire.Call{Flow: flow}), refusing{})
+	if err == nil {
+		_, err = judge(out, flow)
+	}
+	if _, said := errors.AsType[*sdk.Error](err); err == nil || said {
+		return nil
+	}
+	return fmt.Errorf("self-test: %w", err)
+}
+
+// refusing is the host of a self-test.
+type refusing struct{}
+
+// Serve grants nothing.
+func (refusing) Serve(context.Context, wire.Function, []byte) ([]byte, error) {
+	return nil, sdk.ErrNotGranted
 }

@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
+	dto "github.com/prometheus/client_model/go"
 
 	"github.com/materi/shield/config"
 	"github.com/materi/shield/gateway/plugin/wasmtest"
@@ -70,12 +71,17 @@ func configured(name string) config.Provider {
 
 func newBed(t *testing.T, log io.Writer, providers ...config.Provider) *bed {
 	t.Helper()
+	return newBedWith(t, log, config.Plugins{}, providers...)
+}
+
+func newBedWith(t *testing.T, log io.Writer, plugins config.Plugins, providers ...config.Provider) *bed {
+	t.Helper()
 	b := &bed{
 		db:       &database{entries: make(map[string]sdk.Entry)},
 		registry: prometheus.NewRegistry(),
 	}
 	h, err := New(Options{
-		Providers: providers, CacheDir: filepath.Join(workspace, "cache"), KV: b.db,
+		Providers: providers, Plugins: plugins, CacheDir: filepath.Join(workspace, "cache"), KV: b.db,
 		Passwords: providertest.New().Call().Passwords(), Log: slog.New(slog.NewTextHandler(log, nil)),
 		Registerer: b.registry, Now: func() time.Time { return now },
 	})
@@ -121,23 +127,39 @@ func (b *bed) begin(provider, what, arg string) (string, []Write, error) {
 // faults returns the value of the fault counter.
 func (b *bed) faults(t *testing.T, provider string, kind Kind) float64 {
 	t.Helper()
+	return b.metric(t, "materi_plugin_faults_total", "provider", provider, "kind", string(kind))
+}
+
+// metric returns the value of a counter or gauge with these labels, pairs of name and
+// value, and 0 if there is none.
+func (b *bed) metric(t *testing.T, name string, labels ...string) float64 {
+	t.Helper()
 	families, err := b.registry.Gather()
 	if err != nil {
 		t.Fatal(err)
 	}
 	for _, f := range families {
-		if f.GetName() != "materi_plugin_faults_total" {
+		if f.GetName() != name {
 			continue
 		}
 		for _, m := range f.GetMetric() {
-			labels := make(map[string]string)
-			for _, l := range m.GetLabel() {
-				labels[l.GetName()] = l.GetValue()
-			}
-			if labels["provider"] == provider && labels["kind"] == string(kind) {
-				return m.GetCounter().GetValue()
+			if has(m, labels) {
+				return m.GetCounter().GetValue() + m.GetGauge().GetValue()
 			}
 		}
 	}
 	return 0
+}
+
+func has(m *dto.Metric, labels []string) bool {
+	held := make(map[string]string)
+	for _, l := range m.GetLabel() {
+		held[l.GetName()] = l.GetValue()
+	}
+	for i := 0; i < len(labels); i += 2 {
+		if held[labels[i]] != labels[i+1] {
+			return false
+		}
+	}
+	return true
 }

@@ -13,17 +13,15 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
-	"os"
+	"slices"
 	"sync"
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
 
 	"github.com/materi/shield/config"
-	"github.com/materi/shield/gateway/plugin/sandbox"
-	"github.com/materi/shield/gateway/plugin/wasm"
+	"github.com/materi/shield/gateway/plugin/egress"
 	"github.com/materi/shield/sdk"
-	"github.com/materi/shield/sdk/contract"
 	"github.com/materi/shield/sdk/wire"
 )
 
@@ -42,47 +40,49 @@ type Reader interface {
 // Options are what a [Host] needs. CacheDir may be empty: then each start compiles anew.
 type Options struct {
 	Providers  []config.Provider
+	Plugins    config.Plugins
 	CacheDir   string // private directory of compiled code, see wasm.Open
+	ProcessDir string // private directory of processes, see process.Open
 	KV         Reader
 	Passwords  sdk.Passwords
 	Log        *slog.Logger
 	Registerer prometheus.Registerer
 	Now        func() time.Time
+	Resolver   egress.Resolver // of the names that plugins ask for; nil: the system's
 }
 
 // Host holds the configured providers. It is safe for concurrent use.
 type Host struct {
-	kv        Reader
-	passwords sdk.Passwords
-	log       *slog.Logger
-	now       func() time.Time
-	cacheDir  string
-	metrics   *metrics
+	kv         Reader
+	passwords  sdk.Passwords
+	log        *slog.Logger
+	now        func() time.Time
+	cacheDir   string
+	processDir string
+	metrics    *metrics
+	scribe     *scribe
+	resolver   egress.Resolver
+	transport  transport
+	linger     time.Duration
+
+	loading sync.Mutex // held while providers are loaded: one load at a time
+	trust   trust      // belongs to who loads
+
+	life  context.Context // ends when calls of generations that close must stop
+	end   context.CancelFunc
+	alive sync.WaitGroup // the generations that are not closed
+
+	mu        sync.RWMutex
 	providers []*provider // in configured order
-}
-
-// module is a plugin that runs, whichever way.
-type module interface {
-	// Call makes one call. The error is one of package sandbox, or that of ctx.
-	Call(ctx context.Context, method wire.Method, in []byte, host sandbox.Host) ([]byte, error)
-	// Close waits for the calls that run, or until ctx ends, when it stops them.
-	Close(ctx context.Context) error
-}
-
-// provider is one configured provider. The module is nil until it is loaded.
-type provider struct {
-	cfg config.Provider
-
-	mu       sync.RWMutex
-	module   module
-	manifest sdk.Manifest
-	err      error // why it is not loaded
+	leaving   []*provider // were removed, and may still finish calls
+	stopped   bool
 }
 
 // Info is what login pages and the operator see of a provider.
 type Info struct {
 	Name     string
 	Label    string
+	Headers  []string // of a request, that it is shown
 	Manifest sdk.Manifest
 }
 
@@ -98,93 +98,72 @@ func New(opts Options) (*Host, error) {
 	if opts.KV == nil || opts.Passwords == nil || opts.Log == nil || opts.Registerer == nil || opts.Now == nil {
 		return nil, errors.New("plugin: KV, Passwords, Log, Registerer and Now are required")
 	}
-	m, err := newMetrics(opts.Registerer)
+	trust, err := newTrust(opts.Plugins)
 	if err != nil {
-		return nil, fmt.Errorf("plugin: register metrics: %w", err)
+		return nil, fmt.Errorf("plugin: key %w", err)
 	}
 	h := &Host{
 		kv: opts.KV, passwords: opts.Passwords, log: opts.Log, now: opts.Now,
-		cacheDir: opts.CacheDir, metrics: m,
+		cacheDir: opts.CacheDir, processDir: opts.ProcessDir, resolver: opts.Resolver, trust: trust, linger: lingerTime,
 	}
+	h.transport = h.open
+	h.life, h.end = context.WithCancel(context.Background())
+	if h.metrics, err = newMetrics(opts.Registerer, h); err != nil {
+		return nil, fmt.Errorf("plugin: register metrics: %w", err)
+	}
+	h.scribe = newScribe(opts.Log, opts.Now, h.metrics.dropped)
 	for _, cfg := range opts.Providers {
-		h.providers = append(h.providers, &provider{cfg: cfg, err: ErrPending})
+		h.providers = append(h.providers, h.newProvider(cfg))
 	}
 	return h, nil
 }
 
-// Load compiles and starts all providers in parallel. It blocks until the last is ready
-// or has failed, which can take seconds when nothing is cached; so call it once, beside
-// the listener. It returns all failures; a provider that failed does not keep the others.
-// Called again it tries those anew that failed.
-func (h *Host) Load(ctx context.Context) error {
-	errs := make([]error, len(h.providers))
-	var wg sync.WaitGroup
-	for i, p := range h.providers {
-		if _, err := p.get(); err == nil {
-			continue
-		}
-		wg.Go(func() {
-			if err := h.load(ctx, p); err != nil {
-				errs[i] = fmt.Errorf("load provider %s: %w", p.cfg.Name, err)
-				p.fail(errs[i])
-			}
-		})
-	}
-	wg.Wait()
-	return errors.Join(errs...)
-}
-
-func (h *Host) load(ctx context.Context, p *provider) error {
-	code, err := os.ReadFile(p.cfg.Plugin)
-	if err != nil {
-		return err
-	}
-	settings, err := p.cfg.Config.JSON()
-	if err != nil {
-		return fmt.Errorf("config: %w", err)
-	}
-	granted := capabilities(p.cfg.Capabilities)
-	l := &loader{settings: settings, granted: granted}
-	m, err := wasm.Open(ctx, wasm.Options{
-		Name: p.cfg.Name, Code: code, Granted: granted, Memory: int64(p.cfg.MemoryBytes),
-		Timeout: p.cfg.Timeout, Wait: p.cfg.Wait, Instances: p.cfg.Instances,
-		CacheDir: h.cacheDir, Log: h.log, Prepare: l.prepare,
-	})
-	if err != nil {
-		return err
-	}
-	manifest, err := l.admit(m.Capabilities())
-	if err == nil {
-		err = p.set(m, manifest)
-	}
-	if err != nil {
-		return errors.Join(err, m.Close(ctx))
-	}
-	h.log.InfoContext(ctx, "provider loaded", "provider", p.cfg.Name,
-		"plugin", manifest.ID, "version", manifest.Version)
-	return nil
+func (h *Host) newProvider(cfg config.Provider) *provider {
+	return &provider{name: cfg.Name, host: h, cfg: cfg, err: ErrPending}
 }
 
 // Ready returns for each provider why it cannot be used, or nil if it can.
 func (h *Host) Ready() map[string]error {
-	ready := make(map[string]error, len(h.providers))
-	for _, p := range h.providers {
-		p.mu.RLock()
-		ready[p.cfg.Name] = p.err
-		p.mu.RUnlock()
+	ready := make(map[string]error)
+	for _, p := range h.list() {
+		s := p.state()
+		switch {
+		case s.current == nil:
+			ready[p.name] = s.err
+		default:
+			ready[p.name] = health(s.current.module)
+		}
 	}
 	return ready
+}
+
+// Stale returns the providers that are served by the generation before, with the reason
+// why what is configured now could not be loaded.
+func (h *Host) Stale() map[string]error {
+	stale := make(map[string]error)
+	for _, p := range h.list() {
+		if s := p.state(); s.current != nil && s.err != nil {
+			stale[p.name] = s.err
+		}
+	}
+	return stale
+}
+
+// health asks a module that knows whether it is there.
+func health(m module) error {
+	if s, ok := m.(supervised); ok {
+		return s.Health()
+	}
+	return nil
 }
 
 // Providers returns the loaded providers in the order of the configuration.
 func (h *Host) Providers() []Info {
 	var list []Info
-	for _, p := range h.providers {
-		p.mu.RLock()
-		if p.module != nil {
-			list = append(list, Info{Name: p.cfg.Name, Label: p.cfg.Label, Manifest: p.manifest})
+	for _, p := range h.list() {
+		if s := p.state(); s.current != nil {
+			list = append(list, Info{Name: p.name, Label: s.cfg.Label, Headers: s.current.cfg.Headers, Manifest: s.current.manifest})
 		}
-		p.mu.RUnlock()
 	}
 	return list
 }
@@ -197,12 +176,10 @@ func (h *Host) Kind(name string) string {
 	if !ok {
 		return "unknown"
 	}
-	p.mu.RLock()
-	defer p.mu.RUnlock()
-	if p.manifest.Kind == "" {
-		return "unknown"
+	if s := p.state(); s.current != nil {
+		return s.current.manifest.Kind
 	}
-	return p.manifest.Kind
+	return "unknown"
 }
 
 // Begin starts a flow at a provider. It returns [ErrUnknown] for one that is not
@@ -217,58 +194,82 @@ func (h *Host) Continue(ctx context.Context, provider string, flow sdk.Flow, req
 	return h.call(ctx, provider, wire.Continue, flow, req)
 }
 
+// Document asks a provider for a plain document, such as metadata. The errors are those of
+// [Host.Begin]. A document commits nothing, so a provider that writes for one has failed.
+func (h *Host) Document(ctx context.Context, provider string, req sdk.Request) (sdk.Response, error) {
+	return h.document(ctx, provider, req)
+}
+
 // Stop unloads all providers. It waits for the calls that run until ctx ends, when it
 // stops them. It is idempotent, and Load does not undo it.
 func (h *Host) Stop(ctx context.Context) error {
-	errs := make([]error, len(h.providers))
-	var wg sync.WaitGroup
-	for i, p := range h.providers {
-		m := p.unset()
-		if m == nil {
-			continue
-		}
-		wg.Go(func() { errs[i] = m.Close(ctx) })
+	h.mu.Lock()
+	h.stopped = true
+	var all []*generation
+	for _, p := range slices.Concat(h.providers, h.leaving) {
+		all = append(all, p.stop()...)
 	}
-	wg.Wait()
+	h.mu.Unlock()
+	errs := make([]error, len(all))
+	for i, g := range all {
+		go func() {
+			defer h.alive.Done()
+			errs[i] = g.close(ctx)
+		}()
+	}
+	defer context.AfterFunc(ctx, h.end)()
+	h.alive.Wait() // also for those that were closing already
+	h.end()
 	return errors.Join(errs...)
 }
 
-var errStopped = errors.New("provider is stopped")
+// closing closes a generation that was replaced, in the background.
+func (h *Host) closing(g *generation) {
+	go func() {
+		defer h.alive.Done()
+		name := g.cfg.Name
+		if err := g.close(h.life); err != nil {
+			h.log.Warn("cannot close a plugin", "provider", name, "generation", g.number, "error", err.Error())
+		} else {
+			h.log.Info("plugin closed", "provider", name, "generation", g.number)
+		}
+		if _, ok := h.find(name); !ok {
+			h.metrics.forget(name) // its last calls were counted after it was removed
+		}
+	}()
+}
 
-// set makes the provider usable, unless it was stopped in the meantime.
-func (p *provider) set(m module, manifest sdk.Manifest) error {
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	if errors.Is(p.err, errStopped) {
-		return p.err
+var (
+	errStopped = errors.New("provider is stopped")
+	errRemoved = errors.New("provider was removed from the configuration")
+)
+
+// list returns the providers in configured order. The list is never changed, only replaced.
+func (h *Host) list() []*provider {
+	h.mu.RLock()
+	defer h.mu.RUnlock()
+	return h.providers
+}
+
+// use returns the generation of a provider that takes a call; see [provider.use].
+func (h *Host) use(name string, t tag, began bool) (*provider, *generation, error) {
+	p, ok := h.find(name)
+	if !ok {
+		return nil, nil, fmt.Errorf("%w: %q", ErrUnknown, name)
 	}
-	p.module, p.manifest, p.err = m, manifest, nil
-	return nil
-}
-
-func (p *provider) fail(err error) {
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	p.err = err
-}
-
-func (p *provider) unset() module {
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	m := p.module
-	p.module, p.err = nil, errStopped
-	return m
-}
-
-func (p *provider) get() (module, error) {
-	p.mu.RLock()
-	defer p.mu.RUnlock()
-	return p.module, p.err
+	g, err := p.use(t, began)
+	if errors.Is(err, errRemoved) {
+		return nil, nil, fmt.Errorf("%w: %q", ErrUnknown, name)
+	}
+	if err != nil {
+		return nil, nil, h.notLoaded(name, err)
+	}
+	return p, g, nil
 }
 
 func (h *Host) find(name string) (*provider, bool) {
-	for _, p := range h.providers {
-		if p.cfg.Name == name {
+	for _, p := range h.list() {
+		if p.name == name {
 			return p, true
 		}
 	}
@@ -281,16 +282,4 @@ func capabilities(names []string) []sdk.Capability {
 		list[i] = sdk.Capability(name)
 	}
 	return list
-}
-
-// checkManifest holds a manifest to the contract.
-func checkManifest(b []byte) (sdk.Manifest, error) {
-	m, err := wire.DecodeManifest(b)
-	if err != nil {
-		return m, fmt.Errorf("manifest: %w", err)
-	}
-	if err := contract.Manifest(m); err != nil {
-		return m, fmt.Errorf("manifest: %w", err)
-	}
-	return m, nil
 }

@@ -96,8 +96,9 @@ func TestProviderThatCannotBeLoadedLeavesTheOthersAlone(t *testing.T) {
 	err := b.Load(context.Background())
 	for _, want := range []string{
 		"load provider missing: ",
-		`load provider greedy: module imports shield_password`,
-		"load provider wrong: start: config.bad: must not be true",
+		"/no-such-file.wasm: read: stat /",
+		`/guest.wasm: module imports shield_password`,
+		"/guest.wasm: start: config.bad: must not be true",
 	} {
 		if err == nil || !strings.Contains(err.Error(), want) {
 			t.Errorf("Load() = %v, want %q", err, want)
@@ -113,7 +114,6 @@ func TestProviderThatCannotBeLoadedLeavesTheOthersAlone(t *testing.T) {
 }
 
 func TestManifestMustDeclareNoMoreThanIsGranted(t *testing.T) {
-	l := &loader{granted: []sdk.Capability{sdk.CapabilityKV}}
 	for _, c := range []struct {
 		declared, imported []sdk.Capability
 		want               string
@@ -121,10 +121,13 @@ func TestManifestMustDeclareNoMoreThanIsGranted(t *testing.T) {
 		{[]sdk.Capability{"kv"}, []sdk.Capability{"kv"}, ""},
 		{[]sdk.Capability{"kv"}, nil, ""},
 		{[]sdk.Capability{"kv", "log"}, []sdk.Capability{"kv"}, `"log", which is not granted`},
-		{nil, []sdk.Capability{"kv"}, `"kv", which its manifest does not declare`},
+		{nil, []sdk.Capability{"kv"}, `"kv" and does not declare it`},
 	} {
-		l.manifest = manifestOf(c.declared)
-		_, err := l.admit(c.imported)
+		l := &loader{granted: []sdk.Capability{sdk.CapabilityKV}}
+		err := l.admit(manifestOf(c.declared))
+		if err == nil {
+			_, err = l.agree(&puppet{imported: c.imported, abi: sdk.ABI})
+		}
 		if c.want == "" && err != nil || c.want != "" && (err == nil || !strings.Contains(err.Error(), c.want)) {
 			t.Errorf("declared %v, imported %v: %v, want %q", c.declared, c.imported, err, c.want)
 		}
@@ -133,18 +136,23 @@ func TestManifestMustDeclareNoMoreThanIsGranted(t *testing.T) {
 
 func TestFaultsAreCountedByKindAndHarmNobodyElse(t *testing.T) {
 	hasty := configured("hasty")
-	hasty.Timeout = time.Second
-	b := loaded(t, configured("one"), hasty, configured("two"))
+	hasty.Timeout, hasty.Fuel = time.Second, 1_000_000
+	thrifty := configured("thrifty")
+	thrifty.Fuel = 100
+	b := loaded(t, configured("one"), hasty, thrifty, configured("two"))
 	for _, c := range []struct {
 		what string
 		kind Kind
 	}{
-		{"panic", Trap}, {"exit", Exit}, {"loop", Timeout}, {"hoard", Memory},
+		{"panic", Trap}, {"exit", Exit}, {"loop", Timeout}, {"loop", Fuel}, {"hoard", Memory},
 		{"reserved", Undecodable}, {"strange code", Undecodable},
 	} {
 		name := "one"
-		if c.kind == Timeout {
+		switch c.kind {
+		case Timeout:
 			name = "hasty"
+		case Fuel:
+			name = "thrifty"
 		}
 		_, _, err := b.begin(name, c.what, "")
 		f, ok := errors.AsType[*Fault](err)
@@ -266,13 +274,16 @@ func TestLogIsBoundedAndCannotForgeRecords(t *testing.T) {
 	if err := b.Load(context.Background()); err != nil {
 		t.Fatal(err)
 	}
-	if _, _, err := b.begin("one", "log", "first\nlevel=ERROR msg=forged "+strings.Repeat("x", 5000)); err != nil {
+	if _, _, err := b.begin("one", "shout", "first\nlevel=error msg=forged "+strings.Repeat("x ", 2500)); err != nil {
 		t.Fatal(err)
 	}
 	for l := range strings.Lines(out.String()) {
-		if strings.HasPrefix(l, "level=ERROR") || len(l) > 2000 {
+		if strings.HasPrefix(l, "LEVEL=ERROR") || len(l) > 2000 {
 			t.Errorf("the log holds %.100q of %d bytes", l, len(l))
 		}
+	}
+	if !strings.Contains(out.String(), "FIRST LEVEL=ERROR MSG=FORGED X X") {
+		t.Errorf("the log does not hold what was said: %.500q", out.String())
 	}
 	if !strings.Contains(out.String(), "level=WARN msg=\"provider says\" provider=one") || !strings.Contains(out.String(), "plugin.key=value") {
 		t.Errorf("the log holds %.500q", out.String())

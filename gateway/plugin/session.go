@@ -3,18 +3,11 @@ package plugin
 import (
 	"context"
 	"errors"
-	"log/slog"
 	"time"
 
+	"github.com/materi/shield/gateway/plugin/grant"
 	"github.com/materi/shield/sdk"
 	"github.com/materi/shield/sdk/wire"
-)
-
-// Bounds of what a provider may log in one call.
-const (
-	maxRecords = 32
-	maxMessage = 1024
-	maxArgs    = 32
 )
 
 // session serves what a provider asks of the host during one call. What it may ask was
@@ -22,6 +15,9 @@ const (
 type session struct {
 	host     *Host
 	provider string
+	call     wire.Call
+	secrets  []string
+	outside  *grant.Call
 	kv       *staged
 	records  int
 
@@ -30,8 +26,12 @@ type session struct {
 	conflicted bool  // a comparison did not hold: the call may be made anew
 }
 
-func (h *Host) newSession(provider string) *session {
-	return &session{host: h, provider: provider, kv: newStaged(h.kv, provider, h.now)}
+func (h *Host) newSession(g *generation, c wire.Call) *session {
+	name := g.cfg.Name
+	return &session{
+		host: h, provider: name, call: c, secrets: g.grant.Secrets(), outside: g.grant.Call(),
+		kv: newStaged(h.kv, name, h.now),
+	}
 }
 
 // Serve answers one request of the module.
@@ -44,7 +44,7 @@ func (s *session) Serve(ctx context.Context, f wire.Function, in []byte) ([]byte
 		s.conflicted = true
 	case ctx.Err() != nil:
 		s.expired = true
-	case !errors.Is(err, sdk.ErrTooLarge) && !errors.Is(err, sdk.ErrInvalid) && !errors.Is(err, wire.ErrMalformed):
+	case wire.Code(err) == wire.Code(wire.ErrHost):
 		s.failure = errors.Join(s.failure, err)
 	}
 	return nil, err
@@ -71,7 +71,7 @@ func (s *session) serve(ctx context.Context, f wire.Function, in []byte) ([]byte
 	case wire.LogWrite:
 		return nil, s.log(ctx, in)
 	}
-	return nil, sdk.ErrNotGranted
+	return s.outside.Serve(ctx, f, in)
 }
 
 func (s *session) get(ctx context.Context, in []byte) ([]byte, error) {
@@ -133,8 +133,6 @@ func (s *session) common(ctx context.Context, in []byte) ([]byte, error) {
 	return wire.EncodeCommon(common), nil
 }
 
-// log writes a record of the provider's. The message of the record is ours and constant;
-// the provider's own text is an attribute, under a group that cannot shadow ours.
 func (s *session) log(ctx context.Context, in []byte) error {
 	r, err := wire.DecodeRecord(in)
 	if err != nil {
@@ -144,14 +142,33 @@ func (s *session) log(ctx context.Context, in []byte) error {
 	if s.records > maxRecords {
 		return sdk.ErrTooLarge
 	}
-	attrs := []any{slog.String("message", line(r.Message, maxMessage))}
-	args := r.Args[:min(len(r.Args), maxArgs)]
-	for i := 0; i+1 < len(args); i += 2 {
-		attrs = append(attrs, slog.String(line(args[i], maxName), line(args[i+1], maxMessage)))
-	}
-	level := min(max(r.Level, sdk.LevelDebug), sdk.LevelError)
-	s.host.log.Log(ctx, slog.Level(level), "provider says", "provider", s.provider, slog.Group("plugin", attrs...))
+	s.host.scribe.write(ctx, s.provider, r, s.redactor())
 	return nil
+}
+
+// Stderr puts what a plugin wrote before it broke down into the log.
+func (s *session) Stderr(ctx context.Context, text string) {
+	s.host.log.WarnContext(ctx, "plugin wrote to standard error and failed", "provider", s.provider, "stderr", s.redactor().text(text))
+}
+
+// words is an error that tells of a plugin in the plugin's own words, without what no log
+// may hold.
+type words struct {
+	error
+	text string
+}
+
+func (s *session) words(err error) error { return words{err, s.redactor().text(err.Error())} }
+
+// Error returns what may be told.
+func (w words) Error() string { return w.text }
+
+// Unwrap returns the error as it was.
+func (w words) Unwrap() error { return w.error }
+
+// redactor is made when something is said, which most calls do not.
+func (s *session) redactor() redactor {
+	return redactorOf(s.call.Flow, s.call.Request, s.secrets)
 }
 
 // expiry returns when an entry that is written now ends; zero is never.

@@ -7,7 +7,6 @@ import (
 	"crypto/elliptic"
 	"crypto/rsa"
 	"encoding/base64"
-	"errors"
 	"fmt"
 
 	"github.com/lestrrat-go/jwx/v3/jwa"
@@ -54,6 +53,9 @@ func suits(alg string, key crypto.PublicKey) bool {
 	return false
 }
 
+// allAlgorithms are those that suit some key.
+var allAlgorithms = []string{"RS256", "RS384", "RS512", "PS256", "PS384", "PS512", "ES256", "ES384", "ES512", "EdDSA"}
+
 // signatureAlgorithm translates the configured name.
 func signatureAlgorithm(alg string) (jwa.SignatureAlgorithm, error) {
 	a, ok := jwa.LookupSignatureAlgorithm(alg)
@@ -85,8 +87,6 @@ func sign(alg string, key crypto.Signer, header, payload []byte) (string, error)
 	return string(input) + "." + b64.EncodeToString(signature), nil
 }
 
-var errSignature = errors.New("signature does not match")
-
 // verify checks a signature over input. The caller has found key by its name, so alg is one
 // that the configuration allows and that suits the key.
 func verify(alg string, key crypto.PublicKey, input, signature []byte) error {
@@ -99,7 +99,7 @@ func verify(alg string, key crypto.PublicKey, input, signature []byte) error {
 		return err
 	}
 	if err := verifier.Verify(key, input, signature); err != nil {
-		return errSignature
+		return ErrSignature
 	}
 	return nil
 }

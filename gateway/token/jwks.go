@@ -7,7 +7,6 @@ import (
 	"crypto/ed25519"
 	"crypto/rsa"
 	"crypto/tls"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
@@ -16,7 +15,6 @@ import (
 	"net/netip"
 	"net/url"
 	"slices"
-	"strings"
 
 	"github.com/lestrrat-go/jwx/v3/jwk"
 )
@@ -69,92 +67,66 @@ func allowedURL(u *url.URL) bool {
 	return u.Scheme == "http" && (u.Hostname() == "localhost" || err == nil && addr.IsLoopback())
 }
 
+// Fetcher gets the document at a URL. It reports any answer but a success as an error, obeys
+// the context, and may cut the document off beyond 512 KiB: more is refused.
+type Fetcher func(ctx context.Context, url string) ([]byte, error)
+
+// fetcher fetches with an HTTP client.
+func fetcher(client *http.Client) Fetcher {
+	return func(ctx context.Context, rawURL string) ([]byte, error) {
+		req, err := http.NewRequestWithContext(ctx, http.MethodGet, rawURL, nil)
+		if err != nil {
+			return nil, fmt.Errorf("make request: %w", err)
+		}
+		req.Header.Set("Accept", "application/jwk-set+json, application/json")
+		resp, err := client.Do(req)
+		if err != nil {
+			return nil, err
+		}
+		defer resp.Body.Close()
+		if resp.StatusCode != http.StatusOK {
+			return nil, fmt.Errorf("status %d", resp.StatusCode)
+		}
+		return io.ReadAll(io.LimitReader(resp.Body, maxJWKSBytes+1))
+	}
+}
+
 // fetchKeys gets a JWKS and returns its keys for the given algorithms, and how many it did
 // not take.
-func fetchKeys(ctx context.Context, client *http.Client, rawURL string, algorithms []string) (keys map[keyName]crypto.PublicKey, skipped int, err error) {
-	req, err := http.NewRequestWithContext(ctx, http.MethodGet, rawURL, nil)
-	if err != nil {
-		return nil, 0, fmt.Errorf("make request: %w", err)
-	}
-	req.Header.Set("Accept", "application/jwk-set+json, application/json")
-	resp, err := client.Do(req)
+func fetchKeys(ctx context.Context, fetch Fetcher, rawURL string, algorithms []string) (keys map[keyName]crypto.PublicKey, skipped int, err error) {
+	data, err := fetch(ctx, rawURL)
 	if err != nil {
 		return nil, 0, fmt.Errorf("fetch JWKS: %w", err)
-	}
-	defer resp.Body.Close()
-	if resp.StatusCode != http.StatusOK {
-		return nil, 0, fmt.Errorf("fetch JWKS: status %d", resp.StatusCode)
-	}
-	data, err := io.ReadAll(io.LimitReader(resp.Body, maxJWKSBytes+1))
-	if err != nil {
-		return nil, 0, fmt.Errorf("read JWKS: %w", err)
-	}
-	if len(data) > maxJWKSBytes {
-		return nil, 0, fmt.Errorf("JWKS is longer than %d bytes", maxJWKSBytes)
 	}
 	return parseJWKS(data, algorithms)
 }
 
-// parseJWKS reads a JWK Set. A key that is not understood, not public, not for signatures
-// or not for one of the algorithms is skipped (RFC 7517 §5); a set without any key that can
-// be used is an error, so that it does not replace a good one.
+// parseJWKS reads a JWK Set. A key that is not understood, has no name, is not public, not
+// for signatures or not for one of the algorithms is skipped (RFC 7517 §5); a set without any
+// key that can be used is an error, so that it does not replace a good one. The first of two
+// keys with one name stays.
 func parseJWKS(data []byte, algorithms []string) (keys map[keyName]crypto.PublicKey, skipped int, err error) {
-	var set struct {
-		Keys []json.RawMessage `json:"keys"`
-	}
-	if err := json.Unmarshal(data, &set); err != nil {
-		return nil, 0, errors.New("JWKS is not a JSON object with keys")
-	}
-	if len(set.Keys) > maxJWKSKeys {
-		return nil, 0, fmt.Errorf("JWKS has more than %d keys", maxJWKSKeys)
+	set, skipped, err := parseKeySet(data, algorithms)
+	if err != nil {
+		return nil, 0, err
 	}
 	keys = map[keyName]crypto.PublicKey{}
-	for _, raw := range set.Keys {
-		if !addKey(keys, raw, algorithms) {
+	for _, k := range set {
+		added := false
+		for _, alg := range k.algorithms {
+			if name := (keyName{k.kid, alg}); k.kid != "" && keys[name] == nil {
+				keys[name] = k.public
+				added = true
+			}
+		}
+		if !added {
 			skipped++
 		}
 	}
 	if len(keys) == 0 {
-		return nil, 0, errors.New("JWKS has no key that can be used")
+		return nil, 0, errNoKey
 	}
 	return keys, skipped, nil
-}
-
-// addKey adds one key under each of the algorithms that it may be used with, and reports
-// whether there was any. The first of two keys with one name stays.
-func addKey(keys map[keyName]crypto.PublicKey, raw json.RawMessage, algorithms []string) bool {
-	members, err := parseObject(raw)
-	if err != nil {
-		return false
-	}
-	// A private or symmetric key in a public document is known to everybody.
-	for _, secret := range []string{"d", "p", "q", "dp", "dq", "qi", "oth", "k", "priv"} {
-		if members.has(secret) {
-			return false
-		}
-	}
-	kid, err := members.text("kid")
-	if err != nil || kid == "" || len(kid) > maxKeyIDBytes {
-		return false
-	}
-	if !forVerifying(members) {
-		return false
-	}
-	declared, err := members.text("alg")
-	if err != nil {
-		return false
-	}
-	public := publicKey(raw)
-	added := false
-	for _, alg := range algorithms {
-		name := keyName{strings.Clone(kid), alg}
-		if declared != "" && declared != alg || !suits(alg, public) || keys[name] != nil {
-			continue
-		}
-		keys[name] = public
-		added = true
-	}
-	return added
 }
 
 // forVerifying reports whether use and key_ops allow to verify signatures (RFC 7517 §4.2,

@@ -307,13 +307,13 @@ func (k *Keyring) public(_ context.Context, name keyName) (crypto.PublicKey, err
 		return key, nil
 	}
 	if !k.mayReload() {
-		return nil, errUnknownKey
+		return nil, ErrUnknownKey
 	}
 	k.reload()
 	if key, ok := k.current.Load().public[name]; ok {
 		return key, nil
 	}
-	return nil, errUnknownKey
+	return nil, ErrUnknownKey
 }
 
 func (k *Keyring) mayReload() bool {

@@ -265,8 +265,8 @@ func TestAKeyThatAnotherGatewayMadeIsKnownAtOnce(t *testing.T) {
 	if _, err := a.Rotate(); err != nil {
 		t.Fatal(err)
 	}
-	if _, err := b.public(t.Context(), keyName{a.active().id, "EdDSA"}); !errors.Is(err, errUnknownKey) {
-		t.Errorf("public(newer key) a moment later: %v, want errUnknownKey", err)
+	if _, err := b.public(t.Context(), keyName{a.active().id, "EdDSA"}); !errors.Is(err, ErrUnknownKey) {
+		t.Errorf("public(newer key) a moment later: %v, want ErrUnknownKey", err)
 	}
 }
 

@@ -6,7 +6,6 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
-	"net/http"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -31,11 +30,29 @@ const (
 	watchEvery = time.Second
 )
 
+// pace says when a JWKS may be fetched again.
+type pace struct {
+	earliest time.Time
+	failures int // in a row
+}
+
+func (p *pace) tooSoon(now time.Time) bool { return now.Before(p.earliest) }
+
+func (p *pace) failed(now time.Time) {
+	p.earliest = now.Add(min(firstRetry<<min(p.failures, 10), fetchGap))
+	p.failures++
+}
+
+func (p *pace) succeeded(now time.Time) {
+	p.earliest = now.Add(fetchGap)
+	p.failures = 0
+}
+
 // remote is the keys of another issuer. One goroutine fetches, in run; verifiers look keys
 // up without a lock and at most ask it to fetch sooner.
 type remote struct {
 	cfg     config.Issuer
-	client  *http.Client
+	fetcher Fetcher
 	now     func() time.Time
 	log     *slog.Logger
 	metrics *remoteMetrics
@@ -44,10 +61,9 @@ type remote struct {
 	version atomic.Uint64
 	ask     chan struct{} // capacity 1: a fetch is wanted
 
-	mu       sync.Mutex
-	fetched  chan struct{} // closed when the fetch after next ask has ended
-	earliest time.Time     // no fetch before
-	failures int
+	mu      sync.Mutex
+	fetched chan struct{} // closed when the fetch after next ask has ended
+	pace    pace
 }
 
 // remoteKeys is what one fetch brought. It does not change.
@@ -58,7 +74,7 @@ type remoteKeys struct {
 
 func newRemote(cfg config.Issuer, now func() time.Time, log *slog.Logger, m *remoteMetrics) *remote {
 	r := &remote{
-		cfg: cfg, client: newJWKSClient(), now: now, log: log.With("issuer", cfg.Name), metrics: m,
+		cfg: cfg, fetcher: fetcher(newJWKSClient()), now: now, log: log.With("issuer", cfg.Name), metrics: m,
 		ask: make(chan struct{}, 1), fetched: make(chan struct{}),
 	}
 	m.usable.WithLabelValues(cfg.Name).Set(0)
@@ -88,7 +104,7 @@ func (r *remote) public(ctx context.Context, name keyName) (crypto.PublicKey, er
 	if key, ok := keys[name]; ok {
 		return key, nil
 	}
-	return nil, errUnknownKey
+	return nil, ErrUnknownKey
 }
 
 // usableKeys returns the keys of the last good fetch, nil once they are too old.
@@ -105,7 +121,7 @@ func (r *remote) usableKeys() map[keyName]crypto.PublicKey {
 func (r *remote) request() <-chan struct{} {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	if r.now().Before(r.earliest) {
+	if r.pace.tooSoon(r.now()) {
 		return nil
 	}
 	select {
@@ -155,22 +171,22 @@ func (r *remote) due() bool {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	now := r.now()
-	if now.Before(r.earliest) {
+	if r.pace.tooSoon(now) {
 		return false
 	}
 	keys := r.keys.Load()
-	return keys == nil || r.failures > 0 || !now.Before(keys.at.Add(r.cfg.Refresh))
+	return keys == nil || r.pace.failures > 0 || !now.Before(keys.at.Add(r.cfg.Refresh))
 }
 
 // fetch replaces the keys if it can, and lets everybody who waits go on.
 func (r *remote) fetch(ctx context.Context) {
 	r.mu.Lock()
-	tooSoon := r.now().Before(r.earliest)
+	tooSoon := r.pace.tooSoon(r.now())
 	r.mu.Unlock()
 	if tooSoon {
 		return // asked for just before the last fetch ended
 	}
-	public, skipped, err := fetchKeys(ctx, r.client, r.cfg.JWKSURL, r.cfg.Algorithms)
+	public, skipped, err := fetchKeys(ctx, r.fetcher, r.cfg.JWKSURL, r.cfg.Algorithms)
 	if ctx.Err() != nil {
 		return
 	}
@@ -186,12 +202,10 @@ func (r *remote) fetch(ctx context.Context) {
 		r.fetched = make(chan struct{})
 	}()
 	if err != nil {
-		if r.failures == 0 {
+		if r.pace.failures == 0 {
 			r.log.Warn("keys of the issuer cannot be fetched", "error", err)
 		}
-		pause := min(firstRetry<<min(r.failures, 10), fetchGap)
-		r.failures++
-		r.earliest = r.now().Add(pause)
+		r.pace.failed(r.now())
 		return
 	}
 	before := r.keys.Swap(&remoteKeys{public: public, at: r.now()})
@@ -199,8 +213,7 @@ func (r *remote) fetch(ctx context.Context) {
 		r.version.Add(1)
 		r.log.Info("keys of the issuer changed", "keys", len(public), "skipped", skipped)
 	}
-	r.failures = 0
-	r.earliest = r.now().Add(fetchGap)
+	r.pace.succeeded(r.now())
 	r.metrics.fetchedAt.WithLabelValues(r.cfg.Name).Set(float64(r.now().Unix()))
 }
 

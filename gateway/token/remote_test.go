@@ -315,7 +315,7 @@ func TestFetchDoesNotFollowToAnotherHost(t *testing.T) {
 	}))
 	t.Cleanup(evil.Close)
 	p.handle(func(w http.ResponseWriter, r *http.Request) { http.Redirect(w, r, evil.URL, http.StatusFound) })
-	if _, _, err := fetchKeys(t.Context(), newJWKSClient(), p.server.URL, []string{"RS256"}); err == nil {
+	if _, _, err := fetchKeys(t.Context(), fetcher(newJWKSClient()), p.server.URL, []string{"RS256"}); err == nil {
 		t.Error("fetchKeys() = nil, want an error")
 	}
 	good := jwksOf(t, map[string]any{"kid": "k1"}, p.private.Public())
@@ -326,11 +326,11 @@ func TestFetchDoesNotFollowToAnotherHost(t *testing.T) {
 		}
 		http.Redirect(w, r, "/moved", http.StatusFound)
 	})
-	if _, _, err := fetchKeys(t.Context(), newJWKSClient(), p.server.URL, []string{"RS256"}); err != nil {
+	if _, _, err := fetchKeys(t.Context(), fetcher(newJWKSClient()), p.server.URL, []string{"RS256"}); err != nil {
 		t.Errorf("redirect on the same host: %v", err)
 	}
 	p.handle(func(w http.ResponseWriter, r *http.Request) { http.Redirect(w, r, "/again", http.StatusFound) })
-	if _, _, err := fetchKeys(t.Context(), newJWKSClient(), p.server.URL, []string{"RS256"}); err == nil {
+	if _, _, err := fetchKeys(t.Context(), fetcher(newJWKSClient()), p.server.URL, []string{"RS256"}); err == nil {
 		t.Error("a redirect loop came to an end without an error")
 	}
 }

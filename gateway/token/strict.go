@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"math"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -198,21 +199,18 @@ func (o object) words(name string) ([]string, error) {
 // holds reports whether a member is the string want or an array with it, as aud is (RFC
 // 7519 §4.1.3).
 func (o object) holds(name, want string) (bool, error) {
-	raw := o[name]
-	if bytes.HasPrefix(raw, []byte(`"`)) {
+	list, err := o.list(name)
+	return slices.Contains(list, want), err
+}
+
+// list returns a member that is one string or an array of strings.
+func (o object) list(name string) (list []string, err error) {
+	if bytes.HasPrefix(o[name], []byte(`"`)) {
 		s, err := o.text(name)
-		return s == want, err
+		return []string{s}, err
 	}
-	var list []string
-	if _, err := o.decode(name, &list); err != nil {
-		return false, err
-	}
-	for _, s := range list {
-		if s == want {
-			return true, nil
-		}
-	}
-	return false, nil
+	_, err = o.decode(name, &list)
+	return list, err
 }
 
 // at finds the object that holds a claim of a configured name, and the claim's name in it.

@@ -3,10 +3,14 @@
 // decide what its bearer may do (package access), nor whether the session behind it still
 // lives (package session).
 //
-// Three types do the work. A [Keyring] holds the gateway's own keys and rotates them. An
+// Three types do that work. A [Keyring] holds the gateway's own keys and rotates them. An
 // [Issuer] signs with the active one. A [Verifier] checks tokens of the keyring and of the
 // configured other issuers. What may vary in a token never decides how it is checked: the
 // algorithm, the key, the type and the audience come from the configuration.
+//
+// For providers of logins there are two more tokens, which are read and made by the same
+// code: an [IDToken] of another issuer, with a [Source] of its keys, and a [ClientAssertion],
+// which shows it who we are.
 package token
 
 import (
@@ -28,6 +32,10 @@ var (
 	// ErrUnavailable says that the token cannot be judged now, because the keys of its issuer
 	// cannot be had.
 	ErrUnavailable = errors.New("keys of the issuer unavailable")
+	// ErrUnknownKey says that the issuer has no key of the token's kid and alg.
+	ErrUnknownKey = errors.New("no key of the issuer has this kid and alg")
+	// ErrSignature says that the key is right and the signature is not.
+	ErrSignature = errors.New("signature does not match")
 )
 
 // Claims is what an access token says. [Issuer.Issue] reads all but the fields that it sets

@@ -49,11 +49,7 @@ type trusted struct {
 	key        func(context.Context, keyName) (crypto.PublicKey, error)
 }
 
-// Reasons of a refusal that more than one place gives.
-var (
-	errUnknownKey = errors.New("no key of the issuer has this kid and alg")
-	errSegments   = errors.New("not three base64url segments")
-)
+var errSegments = errors.New("not three base64url segments")
 
 // NewVerifier returns a verifier for tokens of the keyring and of the configured issuers.
 // It does not fetch keys: [Verifier.Run] does, so an issuer that is down delays nothing.
@@ -222,13 +218,21 @@ func splitSignature(raw string) (input, signature []byte, err error) {
 	return []byte(raw[:dot]), signature, err
 }
 
+// checkHeader refuses what would change how the rest is read.
+func checkHeader(header object) error {
+	for _, name := range []string{"crit", "b64", "enc", "zip"} {
+		if header.has(name) {
+			return fmt.Errorf("header has %s", name)
+		}
+	}
+	return nil
+}
+
 // authenticate checks the header and the signature. jku, jwk, x5u and x5c are never looked
 // at: keys come from the configuration.
 func (t *trusted) authenticate(ctx context.Context, raw string, header object) error {
-	for _, name := range []string{"crit", "b64", "enc", "zip"} {
-		if header.has(name) {
-			return fmt.Errorf("%w: header has %s", ErrInvalid, name)
-		}
+	if err := checkHeader(header); err != nil {
+		return fmt.Errorf("%w: %w", ErrInvalid, err)
 	}
 	alg, err := header.text("alg")
 	if err != nil || alg == "" {

@@ -228,11 +228,11 @@ func (x *xmldsig) Verify(ctx context.Context, v sdk.XMLVerification) ([]byte, er
 }
 
 // Sign appends a comment that stands for the signature.
-func (x *xmldsig) Sign(ctx context.Context, document []byte, secret string, _ []byte) ([]byte, error) {
-	if err := x.key(ctx, secret); err != nil {
+func (x *xmldsig) Sign(ctx context.Context, s sdk.XMLSigning) ([]byte, error) {
+	if err := x.key(ctx, s.Secret); err != nil {
 		return nil, err
 	}
-	return append(slices.Clone(document), "<!-- signed -->"...), nil
+	return append(slices.Clone(s.Document), "<!-- signed -->"...), nil
 }
 
 func (x *xmldsig) Decrypt(ctx context.Context, encrypted []byte, secret string) ([]byte, error) {

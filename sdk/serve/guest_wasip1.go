@@ -2,6 +2,7 @@ package serve
 
 import (
 	"context"
+	"os"
 	"unsafe"
 
 	"github.com/materi/shield/sdk"
@@ -16,6 +17,14 @@ var guest Plugin
 func Provider(p sdk.Provider) *Plugin {
 	guest.provider = p
 	return &guest
+}
+
+// Main is the main function of a plugin that runs as a process. A module whose main runs was
+// not built as the library that the gateway needs: it says so and exits with status 2.
+func (*Plugin) Main() {
+	_, _ = os.Stderr.WriteString("This is a plugin of Shield, built as a program. Build it with -buildmode=c-shared, " +
+		"and name the file in the gateway's configuration.\n")
+	os.Exit(2)
 }
 
 //go:wasmimport shield_io read

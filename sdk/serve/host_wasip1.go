@@ -147,8 +147,10 @@ func (xmldsig) Verify(ctx context.Context, v sdk.XMLVerification) ([]byte, error
 	return through(xmlVerify).result(ctx, wire.EncodeXMLVerify(v))
 }
 
-func (xmldsig) Sign(ctx context.Context, document []byte, secret string, certificate []byte) ([]byte, error) {
-	return through(xmlSign).result(ctx, wire.EncodeSigning(wire.Signing{Data: document, Secret: secret, Certificate: certificate}))
+func (xmldsig) Sign(ctx context.Context, s sdk.XMLSigning) ([]byte, error) {
+	return through(xmlSign).result(ctx, wire.EncodeSigning(wire.Signing{
+		Data: s.Document, Secret: s.Secret, Certificate: s.Certificate, Namespace: s.Namespace, After: s.After,
+	}))
 }
 
 func (xmldsig) Decrypt(ctx context.Context, encrypted []byte, secret string) ([]byte, error) {

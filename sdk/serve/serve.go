@@ -11,33 +11,37 @@
 //
 //	func main() { plugin.Main() }
 //
-// and is built for the gateway's sandbox with
+// and becomes, from this one source, a module for the gateway's sandbox or a process that
+// the gateway starts:
 //
 //	GOOS=wasip1 GOARCH=wasm go build -buildmode=c-shared -ldflags='-s -w' -o email.wasm ./cmd
+//	CGO_ENABLED=0 go build -trimpath -ldflags='-s -w' -o email ./cmd
 //
-// The provider is made in a variable because such a module is a library: the gateway
-// calls what it exports, and main never runs.
+// # Module
+//
+// The provider is made in a variable because a module is a library: the gateway calls what
+// it exports, and main never runs.
 //
 // A module asks for the host's capabilities by importing them, and the gateway compares
 // that with what the operator granted before it runs any of it. Nothing need be done for
 // that: the linker drops the import of what the provider does not use. (It cannot know
 // that in a program that calls methods by reflection, as text/template does. Such a plugin
 // imports all capabilities and needs all of them granted.)
+//
+// # Process
+//
+// A process gets one call at a time unless the manifest says Concurrent. Its context ends a
+// little before the time of the call is over: a provider that heeds it can still answer;
+// one that does not is ended with its process. A panic ends the process, too, and the
+// gateway starts another one.
+//
+// It has no arguments, no standard input, and none of the gateway's environment. What it
+// prints goes to the gateway's log if the operator granted the capability log, and not all
+// of it if it is much. Its file descriptors, memory and privileges are limited where the
+// kernel allows it. It does not outlive the gateway.
 package serve
 
-import (
-	"os"
-
-	"github.com/materi/shield/sdk"
-)
+import "github.com/materi/shield/sdk"
 
 // Plugin is a provider that waits for the gateway.
 type Plugin struct{ provider sdk.Provider }
-
-// Main is the main function of a plugin that runs as a process. A WASM module never calls
-// it. So far there is no process transport: Main says so and exits with status 2.
-func (*Plugin) Main() {
-	_, _ = os.Stderr.WriteString("This is a plugin of Shield, not a program. Build it with GOOS=wasip1 GOARCH=wasm " +
-		"and -buildmode=c-shared, and name the file in the gateway's configuration.\n")
-	os.Exit(2)
-}

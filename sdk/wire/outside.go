@@ -210,8 +210,10 @@ func DecodeXMLVerify(b []byte) (sdk.XMLVerification, error) {
 type Signing struct {
 	Data        []byte
 	Secret      string // name of the private key
-	Certificate []byte // XMLSign: DER for the KeyInfo, if any
+	Certificate []byte // XMLSign: DER, of the key
 	Algorithm   string // XMLSignBytes: URI
+	Namespace   string // XMLSign: of the child that the signature follows
+	After       string // XMLSign: its name
 }
 
 // EncodeSigning returns a KeyUse message.
@@ -219,7 +221,9 @@ func EncodeSigning(m Signing) []byte {
 	b := appendBytes(nil, 1, m.Data)
 	b = appendString(b, 2, m.Secret)
 	b = appendBytes(b, 3, m.Certificate)
-	return appendString(b, 4, m.Algorithm)
+	b = appendString(b, 4, m.Algorithm)
+	b = appendString(b, 5, m.Namespace)
+	return appendString(b, 6, m.After)
 }
 
 // DecodeSigning reads a KeyUse message.
@@ -235,6 +239,10 @@ func DecodeSigning(b []byte) (Signing, error) {
 			return f.toBytes(&m.Certificate)
 		case 4:
 			return toString(f, &m.Algorithm)
+		case 5:
+			return toString(f, &m.Namespace)
+		case 6:
+			return toString(f, &m.After)
 		}
 		return nil
 	})

@@ -105,7 +105,7 @@ func messagesOf2() []message {
 		kind("XMLVerifyRequest", sdk.XMLVerification{
 			Document: []byte("<x/>"), Certificates: [][]byte{{1}, {2, 3}}, Namespace: "urn:x", Element: "x",
 		}, EncodeXMLVerify, DecodeXMLVerify),
-		kind("KeyUse", Signing{Data: []byte("d"), Secret: "key", Certificate: []byte{1}, Algorithm: "urn:a"}, EncodeSigning, DecodeSigning),
+		kind("KeyUse", Signing{Data: []byte("d"), Secret: "key", Certificate: []byte{1}, Algorithm: "urn:a", Namespace: "urn:x", After: "Issuer"}, EncodeSigning, DecodeSigning),
 		kind("VerifyBytesRequest", Signature{Data: []byte("d"), Signature: []byte("s"), Certificates: [][]byte{{1}}, Algorithm: "urn:a"}, EncodeSignature, DecodeSignature),
 		kind("SecretRequest", "client_secret", EncodeSecretName, DecodeSecretName),
 		kind("SecretReply", secret{"hush", true},

@@ -174,7 +174,9 @@ func (a answer) xml(ctx context.Context, f wire.Function, in []byte) ([]byte, er
 func (a answer) keyUse(ctx context.Context, f wire.Function, s wire.Signing) ([]byte, error) {
 	switch f {
 	case wire.XMLSign:
-		return a.host.XMLDSig().Sign(ctx, s.Data, s.Secret, s.Certificate)
+		return a.host.XMLDSig().Sign(ctx, sdk.XMLSigning{
+			Document: s.Data, Secret: s.Secret, Certificate: s.Certificate, Namespace: s.Namespace, After: s.After,
+		})
 	case wire.XMLDecrypt:
 		return a.host.XMLDSig().Decrypt(ctx, s.Data, s.Secret)
 	}

@@ -75,7 +75,7 @@ func TestRequestsReachTheHostWhole(t *testing.T) {
 		{wire.HTTPFetch, wire.EncodeFetch(fetch)},
 		{wire.JWTSign, wire.EncodeJWTSign(sign)},
 		{wire.XMLVerify, wire.EncodeXMLVerify(xml)},
-		{wire.XMLSign, wire.EncodeSigning(wire.Signing{Data: []byte("d"), Secret: "s", Certificate: []byte("c")})},
+		{wire.XMLSign, wire.EncodeSigning(wire.Signing{Data: []byte("d"), Secret: "s", Certificate: []byte("c"), Namespace: "n", After: "i"})},
 		{wire.XMLDecrypt, wire.EncodeSigning(wire.Signing{Data: []byte("e"), Secret: "t"})},
 		{wire.XMLSignBytes, wire.EncodeSigning(wire.Signing{Data: []byte("f"), Secret: "u", Algorithm: "a"})},
 		{wire.XMLVerifyBytes, wire.EncodeSignature(wire.Signature{Data: []byte("g"), Signature: []byte("h"), Algorithm: "b", Certificates: [][]byte{{3}}})},
@@ -90,7 +90,7 @@ func TestRequestsReachTheHostWhole(t *testing.T) {
 		[]any{"compare", "k", int64(7), "v", time.Hour},
 		[]any{"delete", "d"},
 		fetch, sign, xml,
-		[]any{"sign", "d", "s", "c"},
+		[]any{"sign", "d", "s", "c", "n", "i"},
 		[]any{"decrypt", "e", "t"},
 		[]any{"sign bytes", "a", "f", "u"},
 		[]any{"verify bytes", "b", "g", "h", [][]byte{{3}}},
@@ -155,8 +155,8 @@ func (n notingXML) Verify(_ context.Context, v sdk.XMLVerification) ([]byte, err
 	return nil, nil
 }
 
-func (n notingXML) Sign(_ context.Context, document []byte, secret string, certificate []byte) ([]byte, error) {
-	n.note([]any{"sign", string(document), secret, string(certificate)})
+func (n notingXML) Sign(_ context.Context, s sdk.XMLSigning) ([]byte, error) {
+	n.note([]any{"sign", string(s.Document), s.Secret, string(s.Certificate), s.Namespace, s.After})
 	return nil, nil
 }
 

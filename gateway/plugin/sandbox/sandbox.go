@@ -34,6 +34,12 @@ type Host interface {
 	Serve(ctx context.Context, function wire.Function, request []byte) ([]byte, error)
 }
 
+// Listener is a [Host] that knows what must not be repeated of the words of a plugin.
+type Listener interface {
+	// Stderr takes what the plugin wrote to standard error in a call that broke down.
+	Stderr(ctx context.Context, text string)
+}
+
 // Caller makes one call of an instance.
 type Caller func(ctx context.Context, method wire.Method, in []byte) ([]byte, error)
 

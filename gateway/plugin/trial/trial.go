@@ -9,6 +9,7 @@ package trial
 
 import (
 	"context"
+	"crypto/sha256"
 	"errors"
 	"fmt"
 	"io"
@@ -18,6 +19,7 @@ import (
 	"time"
 
 	"github.com/materi/shield/gateway/plugin/anatomy"
+	"github.com/materi/shield/gateway/plugin/process"
 	"github.com/materi/shield/gateway/plugin/sandbox"
 	"github.com/materi/shield/gateway/plugin/wasm"
 	"github.com/materi/shield/sdk"
@@ -119,7 +121,7 @@ func Open(ctx context.Context, opts Options) (*Plugin, error) {
 	case Compiler, Interpreter:
 		err = p.openModule(code)
 	case Process:
-		err = p.openProcess()
+		err = p.openProcess(code)
 	default:
 		err = fmt.Errorf("no such way to run a plugin: %q", opts.Way)
 	}
@@ -151,10 +153,32 @@ func (p *Plugin) openModule(code []byte) error {
 	return nil
 }
 
-// openProcess runs the file as a child process. It has the place that package process fills.
-func (p *Plugin) openProcess() error {
-	return errors.New("this program cannot run plugins as processes: give it a .wasm file")
+// openProcess runs the file as child processes, in a directory of their own.
+func (p *Plugin) openProcess(code []byte) error {
+	dir, err := os.MkdirTemp("", "shield-trial-") // mode 0700, as package process wants it
+	if err != nil {
+		return err
+	}
+	opts := process.Options{
+		Name: p.opts.File, File: p.opts.File, Digest: sha256.Sum256(code), Granted: sdk.Capabilities(), Memory: p.opts.Memory,
+		Timeout: p.opts.Timeout, Wait: p.opts.Timeout, Instances: 1, Dir: dir, Log: slog.New(p.log), Now: time.Now,
+	}
+	p.start = func() (running, error) {
+		started, err := process.Open(p.ctx, opts)
+		if err != nil {
+			return nil, err
+		}
+		return child{started}, nil
+	}
+	p.stop = func() error { return os.RemoveAll(dir) }
+	return nil
 }
+
+// child is a process that serves one provider of the trial.
+type child struct{ *process.Process }
+
+// Close ends the process.
+func (c child) Close() { _ = c.Process.Close(context.Background()) }
 
 // probe looks whether the plugin knows the method for documents.
 func (p *Plugin) probe() error {

@@ -9,7 +9,8 @@ import (
 func textLog(w io.Writer) *slog.Logger { return slog.New(slog.NewTextHandler(w, nil)) }
 
 // A small assembler: enough of the binary format to write modules that no compiler would.
-// Every function has the type (i32, i32) -> i32 but shield_abi, which takes nothing.
+// Every function has the type (i32, i32) -> i32 but shield_abi, which takes nothing, the start
+// function, and imports that say otherwise.
 
 const (
 	i32        = 0x7f
@@ -22,18 +23,26 @@ const (
 	opTrap     = 0x00
 	typePair   = 0 // (i32, i32) -> i32
 	typeNone   = 1 // () -> i32
+	typeStart  = 2 // () -> ()
+	typeFour   = 3 // (i32, i32, i32, i32) -> i32
+	typeExit   = 4 // (i32) -> ()
 	blockEmpty = 0x40
 )
 
 // asm is a module under construction; imported functions come first in the index space.
 type asm struct {
-	imports []string // module and name, in pairs
+	imports []imported
 	abi     []byte
 	call    []byte
 	start   []byte // start section: runs while the module is instantiated
 	memory  uint64 // pages
 	table   []byte // table section, nil for none
 	exports []string
+}
+
+type imported struct {
+	module, name string
+	kind         byte // of its types
 }
 
 type part func(*asm)
@@ -47,8 +56,10 @@ func tiny(parts ...part) []byte {
 	return a.bytes()
 }
 
-func imports(module, name string) part {
-	return func(a *asm) { a.imports = append(a.imports, module, name) }
+func imports(module, name string) part { return importsAs(module, name, typePair) }
+
+func importsAs(module, name string, kind byte) part {
+	return func(a *asm) { a.imports = append(a.imports, imported{module, name, kind}) }
 }
 
 func abiIs(n int64) part { return func(a *asm) { a.abi = constant(n) } }
@@ -93,14 +104,14 @@ func section(id byte, body []byte) []byte {
 func text(s string) []byte { return join(uleb(uint64(len(s))), []byte(s)) }
 
 func (a *asm) bytes() []byte {
-	n := uint64(len(a.imports) / 2)
+	n := uint64(len(a.imports))
 	imported := uleb(n)
-	for i := 0; i < len(a.imports); i += 2 {
-		imported = join(imported, text(a.imports[i]), text(a.imports[i+1]), []byte{0, typePair})
+	for _, i := range a.imports {
+		imported = join(imported, text(i.module), text(i.name), []byte{0, i.kind})
 	}
 	functions, bodies := []byte{2, typeNone, typePair}, [][]byte{a.abi, a.call}
 	if a.start != nil {
-		functions = []byte{3, typeNone, typePair, 2}
+		functions = []byte{3, typeNone, typePair, typeStart}
 		bodies = append(bodies, a.start)
 	}
 	code := uleb(uint64(len(bodies)))
@@ -119,7 +130,8 @@ func (a *asm) bytes() []byte {
 		}
 		exported = join(exported, text(name), []byte{kind}, uleb(index))
 	}
-	types := join([]byte{3}, []byte{0x60, 2, i32, i32, 1, i32}, []byte{0x60, 0, 1, i32}, []byte{0x60, 0, 0})
+	types := join([]byte{5}, []byte{0x60, 2, i32, i32, 1, i32}, []byte{0x60, 0, 1, i32}, []byte{0x60, 0, 0},
+		[]byte{0x60, 4, i32, i32, i32, i32, 1, i32}, []byte{0x60, 1, i32, 0})
 	out := join([]byte("\x00asm\x01\x00\x00\x00"), section(1, types), section(2, imported), section(3, functions))
 	if a.table != nil {
 		out = join(out, section(4, a.table))
@@ -129,4 +141,37 @@ func (a *asm) bytes() []byte {
 		out = join(out, section(8, uleb(n+2)))
 	}
 	return join(out, section(10, code))
+}
+
+// recursive is a module whose shield_call(a, b) calls itself as fib(n) does, without a loop: it returns 0
+// from fib(n) of its first parameter, or of n where that is the method of a call.
+func recursive(n int64) []byte {
+	// The second parameter is n+1 within the recursion and the length of the request, 0, at
+	// the entry.
+	again := func(less int64) []byte {
+		return join(constant(0), []byte{0x20, 1}, constant(less), []byte{0x6b, opCall, 1})
+	}
+	body := join(
+		[]byte{0x20, 1, 0x45, 0x04, blockEmpty}, constant(n+1), []byte{0x21, 1, opEnd}, // b == 0: b = n + 1
+		[]byte{0x20, 1}, constant(3), []byte{0x48, 0x04, i32}, constant(0), // n < 2: 0
+		[]byte{0x05}, again(1), again(2), []byte{0x6a, opEnd},
+	)
+	return tiny(abiIs(1), callDoes(body))
+}
+
+// filling is a module that fills 16 MiB of memory for ever.
+func filling() []byte {
+	fill := join(constant(0), constant(0), constant(16<<20), []byte{0xfc, 11, 0})
+	return tiny(abiIs(1), callDoes(join([]byte{opLoop, blockEmpty}, fill, []byte{opBr, 0, opEnd}, constant(0))),
+		func(a *asm) { a.memory = 256 })
+}
+
+// deep is a module that recurses two million calls deep and loops there for ever.
+func deep() []byte {
+	body := join(
+		[]byte{0x20, 1, 0x45, 0x04, blockEmpty}, constant(2_000_000), []byte{0x21, 1, opEnd},
+		[]byte{0x20, 1}, constant(1), []byte{0x46, 0x04, blockEmpty, opLoop, blockEmpty, opBr, 0, opEnd, opEnd},
+		constant(0), []byte{0x20, 1}, constant(1), []byte{0x6b, opCall, 1},
+	)
+	return tiny(abiIs(1), callDoes(body))
 }

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"slices"
+	"time"
 
 	"github.com/tetratelabs/wazero/api"
 
@@ -19,6 +20,11 @@ type call struct {
 	pending []byte       // what the module may read: the request, then replies of the host
 	reply   []byte       // what the module wrote
 	broken  error        // the first breach of the protocol; the call has failed whatever follows
+
+	deadline time.Time
+	fuel     int64 // that the call may use
+	spent    int64 // in whole quanta: what is left of one is the next call's
+	stopped  error // why it was stopped, if it was metered
 }
 
 type callKey struct{}

@@ -10,6 +10,7 @@ import (
 	"github.com/tetratelabs/wazero/api"
 	"github.com/tetratelabs/wazero/imports/wasi_snapshot_preview1"
 
+	"github.com/materi/shield/gateway/plugin/wasm/meter"
 	"github.com/materi/shield/sdk"
 	"github.com/materi/shield/sdk/wire"
 )
@@ -55,7 +56,7 @@ func (m *Module) newRuntime(ctx context.Context) wazero.Runtime {
 		cfg = wazero.NewRuntimeConfigInterpreter()
 	}
 	cfg = cfg.
-		WithCloseOnContextDone(true). // also lets the collector of this process interrupt a guest
+		WithCloseOnContextDone(m.opts.Interruption == Deadline).
 		WithMemoryLimitPages(uint32(min(m.opts.Memory/pageSize, 65536))).
 		WithDebugInfoEnabled(false)
 	if m.cache != nil {
@@ -79,6 +80,9 @@ func check(c wazero.CompiledModule, granted []sdk.Capability) ([]sdk.Capability,
 	var imported []sdk.Capability
 	for _, f := range c.ImportedFunctions() {
 		module, name, _ := f.Import()
+		if module == meter.Module {
+			continue // the rewriting's: a module that imports it itself is refused there
+		}
 		capability, err := checkImport(module, name, granted)
 		if err != nil {
 			return nil, err
@@ -160,6 +164,9 @@ func (m *Module) link(ctx context.Context) error {
 	export(io, "write", writeReply)
 	if _, err := io.Instantiate(ctx); err != nil {
 		return fmt.Errorf("link %s: %w", ioModule, err)
+	}
+	if err := linkMeter(ctx, m.runtime); err != nil {
+		return fmt.Errorf("link %s: %w", meter.Module, err)
 	}
 	for _, capability := range m.imported {
 		var module wazero.HostModuleBuilder

@@ -17,13 +17,15 @@ import (
 )
 
 func TestGoGuestAnswers(t *testing.T) {
-	m := open(t, options(guest(t, "guest")))
-	for _, text := range []string{"hello", "", "\u00fc", strings.Repeat("x", 200_000)} {
-		got, err := act(m, nil, "echo", text)
-		if err != nil || got != text {
-			t.Errorf("echo of %.20q (%d bytes) = %.20q, %v", text, len(text), got, err)
+	both(t, func(t *testing.T, options func([]byte) Options) {
+		m := open(t, options(guest(t, "guest")))
+		for _, text := range []string{"hello", "", "\u00fc", strings.Repeat("x", 200_000)} {
+			got, err := act(m, nil, "echo", text)
+			if err != nil || got != text {
+				t.Errorf("echo of %.20q (%d bytes) = %.20q, %v", text, len(text), got, err)
+			}
 		}
-	}
+	})
 }
 
 func TestGuestImportsOnlyWhatItsProviderUses(t *testing.T) {
@@ -47,54 +49,60 @@ func TestImportThatIsNotGrantedIsRefusedByName(t *testing.T) {
 }
 
 func TestGuestFaultsAreNamed(t *testing.T) {
-	for _, c := range []struct {
-		what string
-		want error
-	}{
-		{"panic", ErrTrap},
-		{"exit", ErrExit},
-		{"deadlock", ErrTrap},
-		{"hoard", ErrMemory},
-	} {
-		t.Run(c.what, func(t *testing.T) {
-			t.Parallel()
-			opts := options(guest(t, "guest"))
-			opts.Instances = 1
-			m := open(t, opts)
-			if _, err := act(m, nil, c.what, ""); !errors.Is(err, c.want) {
-				t.Errorf("%s: error %v, want %v", c.what, err, c.want)
-			}
-			if got, err := act(m, nil, "calls", ""); got != "1" {
-				t.Errorf("after %s: %s calls of this instance (%v), want a new instance", c.what, got, err)
-			}
-		})
-	}
+	both(t, func(t *testing.T, options func([]byte) Options) {
+		for _, c := range []struct {
+			what string
+			want error
+		}{
+			{"panic", ErrTrap},
+			{"exit", ErrExit},
+			{"deadlock", ErrTrap},
+			{"hoard", ErrMemory},
+		} {
+			t.Run(c.what, func(t *testing.T) {
+				t.Parallel()
+				opts := options(guest(t, "guest"))
+				opts.Instances = 1
+				m := open(t, opts)
+				if _, err := act(m, nil, c.what, ""); !errors.Is(err, c.want) {
+					t.Errorf("%s: error %v, want %v", c.what, err, c.want)
+				}
+				if got, err := act(m, nil, "calls", ""); got != "1" {
+					t.Errorf("after %s: %s calls of this instance (%v), want a new instance", c.what, got, err)
+				}
+			})
+		}
+	})
 }
 
 func TestEndlessLoopEndsAtTheDeadline(t *testing.T) {
-	opts := options(guest(t, "guest"))
-	opts.Timeout = 100 * time.Millisecond
-	m := open(t, opts)
-	start := time.Now()
-	if _, err := act(m, nil, "loop", ""); !errors.Is(err, ErrTimeout) {
-		t.Errorf("loop: error %v, want %v", err, ErrTimeout)
-	}
-	if took := time.Since(start); took > 5*time.Second {
-		t.Errorf("loop took %v, want about %v", took, opts.Timeout)
-	}
+	both(t, func(t *testing.T, options func([]byte) Options) {
+		opts := options(guest(t, "guest"))
+		opts.Timeout = 100 * time.Millisecond
+		m := open(t, opts)
+		start := time.Now()
+		if _, err := act(m, nil, "loop", ""); !errors.Is(err, ErrTimeout) {
+			t.Errorf("loop: error %v, want %v", err, ErrTimeout)
+		}
+		if took := time.Since(start); took > 5*time.Second {
+			t.Errorf("loop took %v, want about %v", took, opts.Timeout)
+		}
+	})
 }
 
 func TestSleepEndsAtTheDeadline(t *testing.T) {
-	opts := options(guest(t, "guest"))
-	opts.Timeout = 100 * time.Millisecond
-	m := open(t, opts)
-	start := time.Now()
-	if _, err := act(m, nil, "sleep", "1h"); !errors.Is(err, ErrTimeout) {
-		t.Errorf("sleep: error %v, want %v", err, ErrTimeout)
-	}
-	if took := time.Since(start); took > 5*time.Second {
-		t.Errorf("sleep took %v, want about %v", took, opts.Timeout)
-	}
+	both(t, func(t *testing.T, options func([]byte) Options) {
+		opts := options(guest(t, "guest"))
+		opts.Timeout = 100 * time.Millisecond
+		m := open(t, opts)
+		start := time.Now()
+		if _, err := act(m, nil, "sleep", "1h"); !errors.Is(err, ErrTimeout) {
+			t.Errorf("sleep: error %v, want %v", err, ErrTimeout)
+		}
+		if took := time.Since(start); took > 5*time.Second {
+			t.Errorf("sleep took %v, want about %v", took, opts.Timeout)
+		}
+	})
 }
 
 func TestSleepIsReal(t *testing.T) {
@@ -109,12 +117,14 @@ func TestSleepIsReal(t *testing.T) {
 }
 
 func TestCallerThatGivesUpIsNoFaultOfTheModule(t *testing.T) {
-	m := open(t, options(guest(t, "guest")))
-	ctx, cancel := context.WithTimeout(context.Background(), 100*time.Millisecond)
-	defer cancel()
-	if _, err := actContext(ctx, m, nil, "loop", ""); !errors.Is(err, context.DeadlineExceeded) || errors.Is(err, ErrTimeout) {
-		t.Errorf("loop with the caller's deadline: error %v, want the context's", err)
-	}
+	both(t, func(t *testing.T, options func([]byte) Options) {
+		m := open(t, options(guest(t, "guest")))
+		ctx, cancel := context.WithTimeout(context.Background(), 100*time.Millisecond)
+		defer cancel()
+		if _, err := actContext(ctx, m, nil, "loop", ""); !errors.Is(err, context.DeadlineExceeded) || errors.Is(err, ErrTimeout) {
+			t.Errorf("loop with the caller's deadline: error %v, want the context's", err)
+		}
+	})
 }
 
 func TestClockAndRandomnessAreReal(t *testing.T) {
@@ -150,24 +160,26 @@ func TestGuestSeesNeitherFilesNorEnvironment(t *testing.T) {
 }
 
 func TestConcurrentCallsNeverShareAnInstance(t *testing.T) {
-	opts := options(guest(t, "guest"))
-	opts.Instances = 4
-	m := open(t, opts)
-	var wg sync.WaitGroup
-	for g := range 16 {
-		wg.Go(func() {
-			for n := range 20 {
-				text := strconv.Itoa(g*1000 + n)
-				if got, err := act(m, nil, "echo", text); err != nil || got != text {
-					t.Errorf("echo of %s = %q, %v", text, got, err)
+	both(t, func(t *testing.T, options func([]byte) Options) {
+		opts := options(guest(t, "guest"))
+		opts.Instances = 4
+		m := open(t, opts)
+		var wg sync.WaitGroup
+		for g := range 16 {
+			wg.Go(func() {
+				for n := range 20 {
+					text := strconv.Itoa(g*1000 + n)
+					if got, err := act(m, nil, "echo", text); err != nil || got != text {
+						t.Errorf("echo of %s = %q, %v", text, got, err)
+					}
 				}
-			}
-		})
-	}
-	wg.Wait()
-	if n := len(m.idle); n > opts.Instances {
-		t.Errorf("%d idle instances, want at most %d", n, opts.Instances)
-	}
+			})
+		}
+		wg.Wait()
+		if n := len(m.idle); n > opts.Instances {
+			t.Errorf("%d idle instances, want at most %d", n, opts.Instances)
+		}
+	})
 }
 
 func TestInstanceIsReusedAfterASuccess(t *testing.T) {
@@ -244,20 +256,22 @@ func TestCloseWaitsForTheCallThatRuns(t *testing.T) {
 }
 
 func TestCloseStopsACallThatTakesTooLong(t *testing.T) {
-	m := open(t, options(guest(t, "guest")))
-	running := make(chan error, 1)
-	go func() {
-		_, err := act(m, nil, "loop", "")
-		running <- err
-	}()
-	ctx, cancel := context.WithTimeout(context.Background(), 50*time.Millisecond)
-	defer cancel()
-	if err := m.Close(ctx); err != nil {
-		t.Errorf("Close: %v", err)
-	}
-	if err := <-running; !errors.Is(err, ErrClosed) {
-		t.Errorf("the endless call: error %v, want %v", err, ErrClosed)
-	}
+	both(t, func(t *testing.T, options func([]byte) Options) {
+		m := open(t, options(guest(t, "guest")))
+		running := make(chan error, 1)
+		go func() {
+			_, err := act(m, nil, "loop", "")
+			running <- err
+		}()
+		ctx, cancel := context.WithTimeout(context.Background(), 50*time.Millisecond)
+		defer cancel()
+		if err := m.Close(ctx); err != nil {
+			t.Errorf("Close: %v", err)
+		}
+		if err := <-running; !errors.Is(err, ErrClosed) {
+			t.Errorf("the endless call: error %v, want %v", err, ErrClosed)
+		}
+	})
 }
 
 func TestPrepareRunsOnceForEachInstance(t *testing.T) {
@@ -319,24 +333,26 @@ func TestCacheDirectoryThatOthersMayWriteIsRefused(t *testing.T) {
 }
 
 func TestCacheIsPrivateAndSurvivesDamage(t *testing.T) {
-	dir := filepath.Join(t.TempDir(), "cache")
-	opts := options(tiny(abiIs(1), callDoes(nil)))
-	opts.CacheDir = dir
-	open(t, opts)
-	info, err := os.Stat(dir)
-	if err != nil || info.Mode().Perm() != 0o700 {
-		t.Errorf("cache directory: %v, %v, want mode 0700", info.Mode(), err)
-	}
-	damaged := 0
-	err = filepath.WalkDir(dir, func(path string, d os.DirEntry, err error) error {
-		if err != nil || d.IsDir() {
-			return err
+	both(t, func(t *testing.T, options func([]byte) Options) {
+		dir := filepath.Join(t.TempDir(), "cache")
+		opts := options(tiny(abiIs(1), callDoes(nil)))
+		opts.CacheDir = dir
+		open(t, opts)
+		info, err := os.Stat(dir)
+		if err != nil || info.Mode().Perm() != 0o700 {
+			t.Errorf("cache directory: %v, %v, want mode 0700", info.Mode(), err)
 		}
-		damaged++
-		return os.WriteFile(path, []byte("damaged"), 0o600)
+		damaged := 0
+		err = filepath.WalkDir(dir, func(path string, d os.DirEntry, err error) error {
+			if err != nil || d.IsDir() {
+				return err
+			}
+			damaged++
+			return os.WriteFile(path, []byte("damaged"), 0o600)
+		})
+		if err != nil || damaged == 0 {
+			t.Fatalf("%d cache files damaged, %v", damaged, err)
+		}
+		open(t, opts)
 	})
-	if err != nil || damaged == 0 {
-		t.Fatalf("%d cache files damaged, %v", damaged, err)
-	}
-	open(t, opts)
 }

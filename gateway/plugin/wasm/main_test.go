@@ -32,14 +32,28 @@ func guest(t testing.TB, name string) []byte {
 	return code
 }
 
-var everything = []sdk.Capability{sdk.CapabilityKV, sdk.CapabilityPassword, sdk.CapabilityLog}
+var everything = sdk.Capabilities()
 
 func options(code []byte) Options {
 	return Options{
 		Name: "test", Code: code, Granted: everything, Memory: 32 << 20,
-		Timeout: 10 * time.Second, Wait: 10 * time.Second, Instances: 2,
+		Timeout: 10 * time.Second, Wait: 10 * time.Second, Instances: 2, Fuel: 1 << 60,
 		CacheDir: filepath.Join(workspace, "cache"),
 		Log:      slog.New(slog.NewTextHandler(io.Discard, nil)),
+	}
+}
+
+// both runs a test with each way to interrupt a module.
+func both(t *testing.T, run func(t *testing.T, options func(code []byte) Options)) {
+	t.Helper()
+	for name, strategy := range map[string]Interruption{"metered": Metered, "deadline": Deadline} {
+		t.Run(name, func(t *testing.T) {
+			run(t, func(code []byte) Options {
+				opts := options(code)
+				opts.Interruption = strategy
+				return opts
+			})
+		})
 	}
 }
 

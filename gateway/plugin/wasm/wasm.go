@@ -11,9 +11,9 @@ package wasm
 import (
 	"context"
 	"errors"
-	"fmt"
 	"log/slog"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/tetratelabs/wazero"
@@ -29,6 +29,7 @@ var (
 	ErrTrap     = sandbox.ErrTrap
 	ErrExit     = sandbox.ErrExit
 	ErrTimeout  = sandbox.ErrTimeout
+	ErrFuel     = sandbox.ErrFuel
 	ErrMemory   = sandbox.ErrMemory
 	ErrProtocol = sandbox.ErrProtocol
 	ErrBusy     = sandbox.ErrBusy
@@ -40,10 +41,10 @@ var (
 const startTimeout = 10 * time.Second
 
 // stopTimeout bounds how long [Module.Close] waits for calls that it has stopped. They end
-// at their next loop, so only code without loops can make it wait at all.
+// within milliseconds, but for those of [Deadline] that recurse without loops.
 const stopTimeout = 5 * time.Second
 
-// Options are what a [Module] needs. All but CacheDir, Interpreter and Prepare are required.
+// Options are what a [Module] needs. What has no default is required.
 type Options struct {
 	Name      string // in the log
 	Code      []byte // the .wasm file
@@ -52,8 +53,19 @@ type Options struct {
 	Timeout   time.Duration // most time of one call
 	Wait      time.Duration // how long a call waits for a free instance
 	Instances int           // most instances, which is also most calls at a time
-	CacheDir  string        // holds compiled code; private, see [Open]
+	CacheDir  string        // holds compiled code; private, see [Open]; "": compile each time
 	Log       *slog.Logger
+
+	Interruption Interruption // how a call is stopped; Metered by default
+	Fuel         int64        // most fuel of one call that is metered; 0: DefaultFuel
+
+	// An instance is thrown away when it is that old, or has made so many calls; 0: never.
+	MaxAge   time.Duration
+	MaxCalls int
+	// PerCall gives each call an instance of its own, so that nothing that one call leaves
+	// in memory is there in the next. One instance is kept ready in the meantime.
+	PerCall bool
+	Now     func() time.Time // for MaxAge; nil: time.Now
 
 	// Interpreter runs the module without compiling it, some eighty times as slow. It is there
 	// to compare answers, not to serve.
@@ -70,11 +82,14 @@ type Module struct {
 	cache    wazero.CompilationCache
 	compiled wazero.CompiledModule
 	imported []sdk.Capability
+	abi      atomic.Uint32 // 0: no instance was asked yet
 
 	life context.Context // ends when calls must stop
 	stop context.CancelFunc
 
-	slots  chan struct{} // one for each call that may run
+	slots  chan struct{}  // one for each call that may run
+	wanted chan struct{}  // PerCall: the instance that was ready is gone
+	warmer sync.WaitGroup // of keepWarm
 	mu     sync.Mutex
 	idle   []*instance // the last one in is the first one out: its memory is warm
 	closed bool
@@ -89,13 +104,27 @@ func Open(ctx context.Context, opts Options) (*Module, error) {
 	if opts.Name == "" || opts.Memory < pageSize || opts.Timeout <= 0 || opts.Instances < 1 || opts.Log == nil {
 		return nil, errors.New("wasm: Name, Memory, Timeout, Instances and Log are required")
 	}
+	if opts.MaxAge < 0 || opts.MaxCalls < 0 {
+		return nil, errors.New("wasm: MaxAge or MaxCalls is negative")
+	}
+	if opts.Fuel < 0 || opts.Interruption != Metered && opts.Interruption != Deadline {
+		return nil, errors.New("wasm: Fuel is negative, or Interruption unknown")
+	}
+	if opts.Fuel == 0 {
+		opts.Fuel = DefaultFuel
+	}
+	if opts.PerCall {
+		opts.MaxCalls = 1
+	}
+	if opts.Now == nil {
+		opts.Now = time.Now
+	}
 	code, err := bound(opts.Code)
 	if err != nil {
 		return nil, err
 	}
 	opts.Code = nil // it is not needed again, and can be large
-	m := &Module{opts: opts, slots: make(chan struct{}, opts.Instances)}
-	m.life, m.stop = context.WithCancel(context.WithoutCancel(ctx))
+	m := newModule(ctx, opts)
 	if err := m.open(ctx, code); err != nil {
 		_ = m.release(context.WithoutCancel(ctx))
 		return nil, err
@@ -103,7 +132,17 @@ func Open(ctx context.Context, opts Options) (*Module, error) {
 	return m, nil
 }
 
+func newModule(ctx context.Context, opts Options) *Module {
+	m := &Module{opts: opts, slots: make(chan struct{}, opts.Instances), wanted: make(chan struct{}, 1)}
+	m.life, m.stop = context.WithCancel(context.WithoutCancel(ctx))
+	return m
+}
+
 func (m *Module) open(ctx context.Context, code []byte) error {
+	code, err := m.metered(code)
+	if err != nil {
+		return err
+	}
 	if err := m.compile(ctx, code); err != nil {
 		return err
 	}
@@ -120,8 +159,14 @@ func (m *Module) open(ctx context.Context, code []byte) error {
 		return err
 	}
 	m.idle = append(m.idle, first)
+	if m.opts.PerCall {
+		m.warmer.Go(m.keepWarm)
+	}
 	return nil
 }
+
+// ABI returns the version of the contract that the module says it speaks.
+func (m *Module) ABI() uint32 { return m.abi.Load() }
 
 // Capabilities returns those that the module imports.
 func (m *Module) Capabilities() []sdk.Capability { return m.imported }
@@ -140,58 +185,11 @@ func (m *Module) Call(ctx context.Context, method wire.Method, in []byte, host s
 	}
 	out, err := inst.call(ctx, method, in, host)
 	if err != nil {
-		inst.close()
+		m.discard(inst)
 		return nil, err
 	}
 	m.give(inst)
 	return out, nil
-}
-
-// acquire waits for the right to make a call.
-func (m *Module) acquire(ctx context.Context) error {
-	select {
-	case m.slots <- struct{}{}:
-		return nil
-	default:
-	}
-	timer := time.NewTimer(m.opts.Wait)
-	defer timer.Stop()
-	select {
-	case m.slots <- struct{}{}:
-		return nil
-	case <-timer.C:
-		return fmt.Errorf("%w within %v", ErrBusy, m.opts.Wait)
-	case <-ctx.Done():
-		return ctx.Err()
-	}
-}
-
-func (m *Module) take(ctx context.Context) (*instance, error) {
-	m.mu.Lock()
-	if m.closed {
-		m.mu.Unlock()
-		return nil, ErrClosed
-	}
-	if n := len(m.idle); n > 0 {
-		inst := m.idle[n-1]
-		m.idle = m.idle[:n-1]
-		m.mu.Unlock()
-		return inst, nil
-	}
-	m.mu.Unlock()
-	return m.start(ctx)
-}
-
-// give puts an instance back, unless it has grown so much that the next call might fail
-// for want of memory: linear memory never shrinks.
-func (m *Module) give(inst *instance) {
-	if inst.size() > m.opts.Memory/4*3 {
-		inst.close()
-		return
-	}
-	m.mu.Lock()
-	defer m.mu.Unlock()
-	m.idle = append(m.idle, inst)
 }
 
 // Close waits for the calls that run, or until ctx ends, when it stops them. It is
@@ -216,24 +214,10 @@ func (m *Module) Close(ctx context.Context) error {
 	return m.release(context.WithoutCancel(ctx))
 }
 
-// drain takes all slots, of which it has some already, until the channel says enough. It
-// returns how many it has.
-func drain[T any](slots chan<- struct{}, enough <-chan T, taken int) int {
-	for taken < cap(slots) {
-		select {
-		case slots <- struct{}{}:
-			taken++
-		case <-enough:
-			return taken
-		}
-	}
-	return taken
-}
-
-// release frees the runtime with all instances. A call that could not be stopped ends at
-// its next loop.
+// release frees the runtime with all instances.
 func (m *Module) release(ctx context.Context) error {
 	m.stop()
+	m.warmer.Wait()
 	var err error
 	if m.runtime != nil {
 		err = m.runtime.Close(ctx)

@@ -6,17 +6,31 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"strings"
 	"testing"
 
 	"go.uber.org/goleak"
 )
 
 // Build compiles the main package at path, relative to the caller's directory, as a plugin
-// into the directory out and returns the name of the file.
-func Build(path, out string) (string, error) {
+// into the directory out and returns the name of the file. Further flags are for the linker.
+func Build(path, out string, flags ...string) (string, error) {
 	file := filepath.Join(out, filepath.Base(path)+".wasm")
-	cmd := exec.Command("go", "build", "-buildmode=c-shared", "-ldflags=-s -w", "-o", file, path)
+	linker := "-ldflags=" + strings.Join(append([]string{"-s", "-w"}, flags...), " ")
+	cmd := exec.Command("go", "build", "-buildmode=c-shared", linker, "-o", file, path)
 	cmd.Env = append(os.Environ(), "GOOS=wasip1", "GOARCH=wasm", "CGO_ENABLED=0", "GOFLAGS=")
+	if text, err := cmd.CombinedOutput(); err != nil {
+		return "", fmt.Errorf("build %s: %w\n%s", path, err, text)
+	}
+	return file, nil
+}
+
+// BuildProcess compiles the main package at path, relative to the caller's directory, as a
+// plugin that runs as a process, into the directory out, and returns the name of the file.
+func BuildProcess(path, out string) (string, error) {
+	file := filepath.Join(out, filepath.Base(path))
+	cmd := exec.Command("go", "build", "-ldflags=-s -w", "-o", file, path)
+	cmd.Env = append(os.Environ(), "CGO_ENABLED=0", "GOFLAGS=")
 	if text, err := cmd.CombinedOutput(); err != nil {
 		return "", fmt.Errorf("build %s: %w\n%s", path, err, text)
 	}

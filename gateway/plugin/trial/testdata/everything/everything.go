@@ -133,7 +133,7 @@ func ask(ctx context.Context, h sdk.Host, req sdk.Request) []string {
 	note("jwt sign", err, len(token))
 	signed, err := h.XMLDSig().Verify(ctx, sdk.XMLVerification{Document: []byte("<a/>"), Certificates: [][]byte{{1}}, Namespace: "n", Element: "a"})
 	note("xml", err, string(signed))
-	signed, err = h.XMLDSig().Sign(ctx, []byte("<a/>"), "signing", nil)
+	signed, err = h.XMLDSig().Sign(ctx, sdk.XMLSigning{Document: []byte("<a/>"), Secret: "signing"})
 	note("xml sign", err, string(signed))
 	_, err = h.XMLDSig().Decrypt(ctx, []byte("x"), "signing")
 	note("xml decrypt", err)

@@ -9,10 +9,12 @@ import (
 	"errors"
 	"os"
 	"strconv"
+	"strings"
 	"time"
 
 	"github.com/materi/shield/sdk"
 	"github.com/materi/shield/sdk/serve"
+	"github.com/materi/shield/sdk/wire"
 )
 
 var plugin = serve.Provider(&guest{})
@@ -51,6 +53,8 @@ func (g *guest) Begin(ctx context.Context, host sdk.Host, flow sdk.Flow, req sdk
 		return say(strconv.Itoa(g.calls)), nil
 	case "settings":
 		return say(g.settings), nil
+	case "decode":
+		return decode(arg)
 	case "clock":
 		return say(strconv.FormatInt(time.Now().UnixNano(), 10)), nil
 	case "random":
@@ -87,6 +91,8 @@ func (g *guest) Begin(ctx context.Context, host sdk.Host, flow sdk.Flow, req sdk
 		return sdk.Step{}, &sdk.Error{Code: sdk.CodeProviderError, Public: "It is away.", Private: "dial: refused"}
 	case "error":
 		return sdk.Step{}, errors.New("plain error")
+	case "complain":
+		return sdk.Step{}, &sdk.Error{Code: sdk.CodeProviderError, Private: "cannot use " + arg}
 	case "strange code":
 		return sdk.Step{}, &sdk.Error{Code: "OPEN_SESAME"}
 	case "get":
@@ -105,6 +111,9 @@ func (g *guest) Begin(ctx context.Context, host sdk.Host, flow sdk.Flow, req sdk
 		return password(ctx, host, arg)
 	case "log":
 		host.Log(sdk.LevelWarn, arg, "key", "value", "odd")
+		return say("logged"), nil
+	case "shout":
+		host.Log(sdk.LevelWarn, strings.ToUpper(arg), "key", "value")
 		return say("logged"), nil
 	case "chatter":
 		for range 1000 {
@@ -140,6 +149,27 @@ func password(ctx context.Context, host sdk.Host, password string) (sdk.Step, er
 	}
 	ok, stale, err := host.Passwords().Verify(ctx, hash, password)
 	return say(strconv.FormatBool(common) + " " + strconv.FormatBool(ok) + " " + strconv.FormatBool(stale)), err
+}
+
+// decode reads a request of one KiB so many times.
+func decode(times string) (sdk.Step, error) {
+	n, err := strconv.Atoi(times)
+	if err != nil {
+		return sdk.Step{}, err
+	}
+	in := wire.EncodeCall(wire.Call{
+		Flow: sdk.Flow{ID: "flow", Kind: sdk.FlowLogin, Form: "act", State: "state", Nonce: "nonce", CallbackURL: "https://example.com/callback"},
+		Request: sdk.Request{Fields: map[string]string{
+			"email": "person@example.com", "password": "correct horse battery staple", "next": "/somewhere/to/go",
+			"note": strings.Repeat("x", 800),
+		}},
+	})
+	for range n {
+		if _, err := wire.DecodeCall(in); err != nil {
+			return sdk.Step{}, err
+		}
+	}
+	return say(strconv.Itoa(len(in))), nil
 }
 
 func (g *guest) Continue(_ context.Context, _ sdk.Host, flow sdk.Flow, _ sdk.Request) (sdk.Step, error) {
