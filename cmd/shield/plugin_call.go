@@ -159,7 +159,7 @@ func fault(p sdk.Provider) error {
 }
 
 func settingsFaults(faults []sdk.Fault) error {
-	errs := []error{errors.New("the plugin refuses its settings:")}
+	var errs []error
 	for _, f := range faults {
 		path := f.Path
 		if path == "" {
@@ -167,7 +167,7 @@ func settingsFaults(faults []sdk.Fault) error {
 		}
 		errs = append(errs, fmt.Errorf("  %s: %s", path, f.Message))
 	}
-	return errors.Join(errs...)
+	return fmt.Errorf("the plugin refuses its settings:\n%w", errors.Join(errs...))
 }
 
 // make makes the call and returns the answer as JSON, with an error if the gateway would not

@@ -288,3 +288,19 @@ func TestHostForAManifestGrantsWhatItDeclares(t *testing.T) {
 		t.Errorf("Asked() = %d, %d, want 2, 1", times, inVain)
 	}
 }
+
+func TestOddInputInAFieldThatIsNotRequiredMayBeALogin(t *testing.T) {
+	for _, required := range []bool{true, false} {
+		p := twisted{
+			describe: func() sdk.Manifest {
+				m := pin{}.Describe()
+				m.Forms[0].Fields = append(m.Forms[0].Fields, sdk.Field{Name: "note", Type: "text", Required: required})
+				return m
+			},
+		}
+		failed := len(failuresOf(t, suiteOf(p), "hostile fields")) > 0
+		if failed != required {
+			t.Errorf("required %v: failed %v", required, failed)
+		}
+	}
+}

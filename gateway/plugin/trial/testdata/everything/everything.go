@@ -6,6 +6,7 @@ import (
 	"bytes"
 	"context"
 	"crypto/rand"
+	"crypto/sha256"
 	"encoding/hex"
 	"errors"
 	"fmt"
@@ -24,7 +25,7 @@ func (p *Provider) Describe() sdk.Manifest {
 	return sdk.Manifest{
 		ID: "everything", Version: "1.0.0", ABI: sdk.ABI, Kind: "test",
 		Forms: []sdk.Form{{Flow: sdk.FlowLogin, Name: "act", Fields: []sdk.Field{
-			{Name: "act", Type: "text"}, {Name: "password", Type: "password"},
+			{Name: "act", Type: "text", Required: true}, {Name: "password", Type: "password"},
 		}}},
 		Capabilities: sdk.Capabilities(),
 	}
@@ -60,6 +61,9 @@ func (p *Provider) Begin(ctx context.Context, host sdk.Host, flow sdk.Flow, req 
 		return sdk.Step{Redirect: &sdk.Redirect{URL: "https://a.test/?state=" + hex.EncodeToString(b)}, Save: b}, nil
 	case "count":
 		return count(ctx, host)
+	case "everything in short":
+		sum := sha256.Sum256([]byte(strings.Join(ask(ctx, host, req), "\n")))
+		return say(string(sum[:])), nil
 	case "everything":
 		return say(strings.Join(ask(ctx, host, req), "\n")), nil
 	}
