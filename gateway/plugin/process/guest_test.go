@@ -191,8 +191,9 @@ func TestOneCallAtATimeAndTheNextGivesUpWaiting(t *testing.T) {
 // blocked is a host whose first answer waits for leave.
 func blocked() (host hostFunc, inside, leave chan struct{}) {
 	inside, leave = make(chan struct{}), make(chan struct{})
+	var first sync.Once
 	return func(context.Context, wire.Function, []byte) ([]byte, error) {
-		close(inside)
+		first.Do(func() { close(inside) })
 		<-leave
 		return wire.EncodeEntry(sdk.Entry{Value: []byte("v"), Version: 7}, true), nil
 	}, inside, leave

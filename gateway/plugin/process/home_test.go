@@ -103,7 +103,8 @@ func privileges(t *testing.T) []string {
 }
 
 func TestLimitsAreSetAlsoWhereNothingMayBeTraced(t *testing.T) {
-	c, err := launch(command{name: "test", file: "/bin/sleep", dir: t.TempDir(), env: nil, memory: 1 << 20, untraced: true})
+	file := script("exec sleep 1000")(t)
+	c, err := launch(command{name: "test", file: file, dir: t.TempDir(), memory: 1 << 20, untraced: true})
 	if err != nil {
 		t.Fatal(err)
 	}
