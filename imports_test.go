@@ -126,7 +126,10 @@ var rules = []rule{
 
 // forTests are the packages that exist for tests alone. They may know what they test; what
 // imports them in tests is not looked at.
-var forTests = []string{"gateway/testbed", "gateway/gatewaytest", "gateway/store/storetest", "gateway/plugin/wasmtest", "sdk/providertest"}
+var forTests = []string{
+	"gateway/testbed", "gateway/gatewaytest", "gateway/store/storetest", "gateway/plugin/wasmtest", "gateway/plugin/hostile",
+	"sdk/providertest",
+}
 
 // domains are the packages of the gateway with what each may know of the others. They are
 // listed from the ones that know nobody to those that know many; an entry may name only
