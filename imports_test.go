@@ -60,6 +60,16 @@ var rules = []rule{
 		},
 	},
 	{
+		"an example shows what can be written outside this repository, where there is nothing but sdk",
+		func(from, to string) bool {
+			return below(from, "examples/plugins") && own(to) && !below(to, "sdk", "examples/plugins")
+		},
+	},
+	{
+		"the gateway knows no directory; the one plugin that asks some is no part of it",
+		only("github.com/go-ldap/ldap", "examples/plugins/ldap"),
+	},
+	{
 		"the gateway reaches plugins through files alone: a provider that is linked in is not sandboxed",
 		func(from, to string) bool { return below(to, "plugins") && !below(from, "plugins") },
 	},
@@ -146,7 +156,10 @@ var rpc = []string{"google.golang.org/grpc", "github.com/hashicorp/go-plugin", "
 
 // forTests are the packages that exist for tests alone. They may know what they test; what
 // imports them in tests is not looked at.
-var forTests = []string{"gateway/testbed", "gateway/gatewaytest", "gateway/store/storetest", "gateway/plugin/wasmtest", "sdk/providertest"}
+var forTests = []string{
+	"gateway/testbed", "gateway/gatewaytest", "gateway/store/storetest", "gateway/plugin/wasmtest", "gateway/plugin/hostile",
+	"sdk/providertest",
+}
 
 // domains are the packages of the gateway with what each may know of the others. They are
 // listed from the ones that know nobody to those that know many; an entry may name only
@@ -309,6 +322,11 @@ func TestFaultsAreFound(t *testing.T) {
 		{"plugins/email/cmd", "sdk/serve", ""},
 		{"plugins/email", "gateway/account", "through sdk"},
 		{"plugins/email", "config", "through sdk"},
+		{"examples/plugins/header", "gateway/account", "outside this repository"},
+		{"examples/plugins/header/cmd", "sdk/serve", ""},
+		{"examples/plugins/header", "github.com/go-ldap/ldap/v3", "no directory"},
+		{"gateway/login", "github.com/go-ldap/ldap/v3", "no directory"},
+		{"examples/plugins/ldap", "github.com/go-ldap/ldap/v3", ""},
 		{"gateway", "plugins/email", "not sandboxed"},
 		{"cmd/shield", "plugins/email", "not sandboxed"},
 		{"gateway/session", "gateway/store", "without that one"},
