@@ -4,6 +4,7 @@ package gateway
 
 import (
 	"context"
+	"crypto/sha256"
 	"errors"
 	"fmt"
 	"log/slog"
@@ -28,6 +29,7 @@ import (
 	"github.com/materi/shield/gateway/mail"
 	"github.com/materi/shield/gateway/password"
 	"github.com/materi/shield/gateway/plugin"
+	"github.com/materi/shield/gateway/plugin/process"
 	"github.com/materi/shield/gateway/proxy"
 	"github.com/materi/shield/gateway/ratelimit"
 	"github.com/materi/shield/gateway/seal"
@@ -179,7 +181,7 @@ func (g *Gateway) buildPlugins(*seal.Key) error {
 		return err
 	}
 	g.plugins, err = plugin.New(plugin.Options{
-		Providers: g.cfg.Providers, Plugins: g.cfg.Plugins, CacheDir: filepath.Join(g.cfg.DataDir, "cache"), ProcessDir: filepath.Join(g.cfg.DataDir, "processes"), KV: g.store, Passwords: hasher,
+		Providers: g.cfg.Providers, Plugins: g.cfg.Plugins, CacheDir: filepath.Join(g.cfg.DataDir, "cache"), ProcessDir: processDir(g.cfg.DataDir), KV: g.store, Passwords: hasher,
 		Log: g.log, Registerer: g.registry, Now: g.now,
 	})
 	if err != nil {
@@ -187,6 +189,17 @@ func (g *Gateway) buildPlugins(*seal.Key) error {
 	}
 	g.cleanup(g.plugins.Stop)
 	return nil
+}
+
+// processDir is where plugins that are processes have their copies and sockets: in the data
+// directory, unless its path is too long for that of a socket.
+func processDir(dataDir string) string {
+	dir := filepath.Join(dataDir, "processes")
+	if len(dir) <= process.MaxDir {
+		return dir
+	}
+	sum := sha256.Sum256([]byte(dir))
+	return filepath.Join(os.TempDir(), fmt.Sprintf("shield-%x", sum[:8]))
 }
 
 func (g *Gateway) buildIdentity(key *seal.Key) (err error) {

@@ -71,6 +71,21 @@ func (g *gate) steadily(t testing.TB) (stop func()) {
 	}
 }
 
+// tryAct tells the hostile plugin what to do. What it is told is no secret of anybody's.
+func (g *gate) tryAct(act, arg string) (answer, error) {
+	body := fmt.Sprintf(`{"act": %q, "arg": %q}`, act, arg)
+	return g.try(http.MethodPost, "/auth/providers/other/act", body, field("Content-Type", "application/json"))
+}
+
+func (g *gate) act(t testing.TB, act, arg string) answer {
+	t.Helper()
+	a, err := g.tryAct(act, arg)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return a
+}
+
 // heap is how much memory is in use once the garbage is gone.
 func heap() uint64 {
 	runtime.GC()
@@ -146,9 +161,7 @@ func TestHostileModuleHarmsNobodyElse(t *testing.T) {
 	}))
 	victim := somebody()
 	g.post(t, "/auth/providers/plain/password", victim.credentials()).tokens(t)
-	act := func(what, arg string) answer {
-		return g.post(t, "/auth/providers/other/act", object{"act": what, "arg": arg})
-	}
+	act := func(what, arg string) answer { return g.act(t, what, arg) }
 	act("echo", "alive").refused(t, http.StatusForbidden, "EMAIL_NOT_VERIFIED")
 	before := heap()
 
@@ -175,7 +188,7 @@ func TestHostileModuleHarmsNobodyElse(t *testing.T) {
 	for i := range 64 {
 		crowd.Go(func() {
 			a := attacks[i%len(attacks)]
-			got, err := g.try(http.MethodPost, "/auth/providers/other/act", object{"act": a.act, "arg": a.arg})
+			got, err := g.tryAct(a.act, a.arg)
 			if err != nil || got.status < 400 {
 				t.Errorf("%s among many: %d, %v", a.act, got.status, err)
 			}
@@ -228,8 +241,7 @@ func TestPluginThatAttacksWhileItIsLoadedStaysOutside(t *testing.T) {
 		if err := g.Reload(t.Context(), cfg); err == nil {
 			t.Errorf("%s was loaded", filepath.Base(file))
 		}
-		got := g.post(t, "/auth/providers/other/act", object{"act": "echo", "arg": "alive"})
-		got.refused(t, http.StatusForbidden, "EMAIL_NOT_VERIFIED") // of the one before
+		g.act(t, "echo", "alive").refused(t, http.StatusForbidden, "EMAIL_NOT_VERIFIED") // of the one before
 	}
 	stop()
 }

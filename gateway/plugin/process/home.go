@@ -15,6 +15,9 @@ const (
 	copyName   = "plugin"
 	maxFile    = 1 << 30 // bytes of a plugin's file
 
+	// MaxDir is how long the path of [Options.Dir] may be.
+	MaxDir = maxDir - len("/p1234567890")
+
 	// maxDir is how long the path of a home may be: the path of a socket has at most 107
 	// bytes, and go-plugin makes plugin-dir0123456789/plugin0123456789 below the home.
 	maxDir = 107 - len("/plugin-dir0123456789/plugin0123456789")
