@@ -41,7 +41,7 @@ func TestMain(m *testing.M) {
 // and the variables PORT, a port that is free, and CHECKOUT, where this source is. The go
 // command finds its caches in them.
 func TestScripts(t *testing.T) {
-	testscript.Run(t, testscript.Params{Dir: "testdata", Cmds: commandsOfScripts, Setup: setup, RequireExplicitExec: true, RequireUniqueNames: true})
+	testscript.Run(t, testscript.Params{Dir: "testdata", Cmds: commandsOfScripts, Setup: setupWith(t.TempDir()), RequireExplicitExec: true, RequireUniqueNames: true})
 }
 
 // TestPostgresScripts runs testdata/postgres/*.txtar, which have the URL of an empty schema
@@ -55,6 +55,15 @@ func TestPostgresScripts(t *testing.T) {
 			return setup(env)
 		},
 	})
+}
+
+// setupWith makes the surroundings of a script. Scripts share the directory where commands keep
+// what they compile.
+func setupWith(cache string) func(*testscript.Env) error {
+	return func(env *testscript.Env) error {
+		env.Setenv("XDG_CACHE_HOME", cache)
+		return setup(env)
+	}
 }
 
 func setup(env *testscript.Env) error {

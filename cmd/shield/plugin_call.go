@@ -40,7 +40,7 @@ func pluginCall(ctx context.Context, c *call) error {
 		return err
 	}
 	var asked []trial.Asked
-	p, err := trial.Open(ctx, trial.Options{File: o.file, Watch: func(e trial.Exchange) { asked = append(asked, e.Asked...) }})
+	p, err := trial.Open(ctx, trial.Options{File: o.file, CacheDir: compileCache(c.env), Watch: func(e trial.Exchange) { asked = append(asked, e.Asked...) }})
 	if err != nil {
 		return err
 	}

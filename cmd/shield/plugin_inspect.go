@@ -71,7 +71,7 @@ func pluginInspect(ctx context.Context, c *call) error {
 	if err != nil {
 		return err
 	}
-	i, err := inspect(ctx, files[0])
+	i, err := inspect(ctx, files[0], compileCache(c.env))
 	if i.File == "" {
 		return err
 	}
@@ -85,7 +85,7 @@ func pluginInspect(ctx context.Context, c *call) error {
 	return errors.Join(write(c.stdout), err)
 }
 
-func inspect(ctx context.Context, file string) (inspection, error) {
+func inspect(ctx context.Context, file, cache string) (inspection, error) {
 	code, err := readPlugin(file)
 	if err != nil {
 		return inspection{}, err
@@ -108,12 +108,12 @@ func inspect(ctx context.Context, file string) (inspection, error) {
 			return i, err
 		}
 	}
-	return i, i.ask(ctx, file)
+	return i, i.ask(ctx, file, cache)
 }
 
 // ask starts the plugin and asks for its manifest.
-func (i *inspection) ask(ctx context.Context, file string) error {
-	p, err := trial.Open(ctx, trial.Options{File: file})
+func (i *inspection) ask(ctx context.Context, file, cache string) error {
+	p, err := trial.Open(ctx, trial.Options{File: file, CacheDir: cache})
 	if err != nil {
 		return err
 	}

@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"os"
 	"slices"
 
 	"github.com/materi/shield/gateway/plugin/anatomy"
@@ -47,12 +46,7 @@ func pluginTest(ctx context.Context, c *call) error {
 	if err != nil {
 		return err
 	}
-	cache, err := os.MkdirTemp("", "shield-plugin-test-")
-	if err != nil {
-		return err
-	}
-	defer os.RemoveAll(cache)
-	b := &bench{ctx: ctx, out: c.stdout, script: script, cache: cache}
+	b := &bench{ctx: ctx, out: c.stdout, script: script, cache: compileCache(c.env)}
 	return b.run(rounds)
 }
 

@@ -2,6 +2,7 @@ package plugin
 
 import (
 	"errors"
+	"sync"
 
 	"github.com/prometheus/client_golang/prometheus"
 
@@ -38,7 +39,7 @@ func newMetrics(reg prometheus.Registerer, h *Host) (*metrics, error) {
 		}, []string{"provider"}),
 	}
 	var errs []error
-	for _, c := range []prometheus.Collector{m.faults, m.seconds, m.loads, m.dropped, states{h}} {
+	for _, c := range []prometheus.Collector{m.faults, m.seconds, m.loads, m.dropped, newStates(h)} {
 		errs = append(errs, reg.Register(c))
 	}
 	return m, errors.Join(errs...)
@@ -59,51 +60,81 @@ func (m *metrics) forget(provider string) {
 }
 
 // states tells how the providers are at the moment of the question.
-type states struct{ host *Host }
+type states struct {
+	host *Host
 
-var (
-	upDesc = prometheus.NewDesc("materi_plugin_up",
-		"Whether a provider can be used: 1 or 0.", []string{"provider"}, nil)
-	generationDesc = prometheus.NewDesc("materi_plugin_generation",
-		"Which start of its plugin serves a provider, counted from 1; 0 for none.", []string{"provider"}, nil)
-	staleDesc = prometheus.NewDesc("materi_plugin_stale",
-		"Whether a provider is served by what ran before, since what is configured could not be loaded: 1 or 0.", []string{"provider"}, nil)
-	drainingDesc = prometheus.NewDesc("materi_plugin_draining",
-		"Replaced starts of a provider's plugin that finish what began on them.", []string{"provider"}, nil)
-	restartsDesc = prometheus.NewDesc("materi_plugin_restarts_total",
-		"Times that a provider's process ended and was started again, since its plugin was loaded.", []string{"provider"}, nil)
-)
+	mu                                        sync.Mutex
+	up, generation, stale, draining, restarts *prometheus.GaugeVec
+}
+
+func newStates(h *Host) *states {
+	return &states{
+		host: h,
+		up: prometheus.NewGaugeVec(prometheus.GaugeOpts{
+			Name: "materi_plugin_up",
+			Help: "Whether a provider can be used: 1 or 0.",
+		}, []string{"provider"}),
+		generation: prometheus.NewGaugeVec(prometheus.GaugeOpts{
+			Name: "materi_plugin_generation",
+			Help: "Which start of its plugin serves a provider, counted from 1; 0 for none.",
+		}, []string{"provider"}),
+		stale: prometheus.NewGaugeVec(prometheus.GaugeOpts{
+			Name: "materi_plugin_stale",
+			Help: "1 while a provider is served by what ran before, since what is configured could not be loaded.",
+		}, []string{"provider"}),
+		draining: prometheus.NewGaugeVec(prometheus.GaugeOpts{
+			Name: "materi_plugin_draining",
+			Help: "Replaced starts of a provider's plugin that finish what began on them.",
+		}, []string{"provider"}),
+		restarts: prometheus.NewGaugeVec(prometheus.GaugeOpts{
+			Name: "materi_plugin_restarts",
+			Help: "How often the process of a provider was started again since its plugin was loaded.",
+		}, []string{"provider"}),
+	}
+}
+
+func (s *states) gauges() []*prometheus.GaugeVec {
+	return []*prometheus.GaugeVec{s.up, s.generation, s.stale, s.draining, s.restarts}
+}
 
 // Describe lists the metrics.
-func (states) Describe(out chan<- *prometheus.Desc) {
-	for _, d := range []*prometheus.Desc{upDesc, generationDesc, staleDesc, drainingDesc, restartsDesc} {
-		out <- d
+func (s *states) Describe(out chan<- *prometheus.Desc) {
+	for _, g := range s.gauges() {
+		g.Describe(out)
 	}
 }
 
 // Collect asks each provider.
-func (s states) Collect(out chan<- prometheus.Metric) {
+func (s *states) Collect(out chan<- prometheus.Metric) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for _, g := range s.gauges() {
+		g.Reset()
+	}
 	for _, p := range s.host.list() {
-		st := p.state()
-		var up, number, stale float64
-		if st.current != nil {
-			number = float64(st.current.number)
-			up = oneIf(health(st.current.module) == nil)
-			stale = oneIf(st.err != nil)
-		}
-		gauge := func(d *prometheus.Desc, v float64) {
-			out <- prometheus.MustNewConstMetric(d, prometheus.GaugeValue, v, p.name)
-		}
-		gauge(upDesc, up)
-		gauge(generationDesc, number)
-		gauge(staleDesc, stale)
-		gauge(drainingDesc, float64(st.old))
-		if st.current == nil {
-			continue
-		}
-		if s, ok := st.current.module.(supervised); ok {
-			out <- prometheus.MustNewConstMetric(restartsDesc, prometheus.CounterValue, float64(s.Restarts()), p.name)
-		}
+		s.note(p.name, p.state())
+	}
+	for _, g := range s.gauges() {
+		g.Collect(out)
+	}
+}
+
+func (s *states) note(name string, st state) {
+	var up, number, stale float64
+	if st.current != nil {
+		number = float64(st.current.number)
+		up = oneIf(health(st.current.module) == nil)
+		stale = oneIf(st.err != nil)
+	}
+	s.up.WithLabelValues(name).Set(up)
+	s.generation.WithLabelValues(name).Set(number)
+	s.stale.WithLabelValues(name).Set(stale)
+	s.draining.WithLabelValues(name).Set(float64(st.old))
+	if st.current == nil {
+		return
+	}
+	if p, ok := st.current.module.(supervised); ok {
+		s.restarts.WithLabelValues(name).Set(float64(p.Restarts()))
 	}
 }
 

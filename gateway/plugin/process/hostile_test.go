@@ -12,7 +12,6 @@ import (
 	"runtime"
 	"strconv"
 	"strings"
-	"sync/atomic"
 	"syscall"
 	"testing"
 	"time"
@@ -20,7 +19,6 @@ import (
 	"google.golang.org/grpc/codes"
 
 	"github.com/materi/shield/gateway/plugin/sandbox"
-	"github.com/materi/shield/sdk"
 	"github.com/materi/shield/sdk/wire"
 )
 
@@ -235,118 +233,6 @@ func TestProcessThatHangsUpAndLivesOnIsEnded(t *testing.T) {
 	}
 }
 
-// counted is a host that counts what it is asked.
-func counted(asked *atomic.Int32) hostFunc {
-	return func(_ context.Context, _ wire.Function, in []byte) ([]byte, error) {
-		asked.Add(1)
-		_, err := wire.DecodeKey(in)
-		return wire.EncodeEntry(sdk.Entry{}, false), err
-	}
-}
-
-func TestHostServesOnlyTheCallThatIsItsOwn(t *testing.T) {
-	p := opened(t, options(t, rogue(t, "concurrent")), quick())
-	var first, second atomic.Int32
-	if got, err := act(p, counted(&first), "get", "key"); err != nil || got != "0 bytes" || first.Load() != 1 {
-		t.Fatalf("its own token: %q, %v", got, err)
-	}
-	refused := codes.Unimplemented.String()
-	for _, c := range []struct{ what, arg string }{
-		{"get by the first token", "key"}, // the call is over
-		{"get by a token of its own", ""},
-		{"get by a token of its own", strings.Repeat("A", 26)},
-		{"get by two tokens", ""},
-		{"secret", "client_secret"}, // not granted
-	} {
-		if got, err := act(p, counted(&second), c.what, c.arg); err != nil || got != refused {
-			t.Errorf("%s %s: %q, %v, want %s", c.what, c.arg, got, err, refused)
-		}
-	}
-	if first.Load() != 1 || second.Load() != 0 {
-		t.Errorf("the hosts were asked %d and %d times, want once and never", first.Load(), second.Load())
-	}
-	if got, err := act(p, nil, "get", "key"); err != nil || got != refused {
-		t.Errorf("a call without a host: %q, %v, want %s", got, err, refused)
-	}
-}
-
-func TestTokenOfACallThatRunsServesThatCallOnly(t *testing.T) {
-	opts := options(t, rogue(t, "concurrent"))
-	opts.Prepare = describe(nil)
-	p := opened(t, opts, quick())
-	host, inside, leave := blocked()
-	done := make(chan error, 1)
-	go func() {
-		_, err := act(p, host, "get", "key")
-		done <- err
-	}()
-	<-inside
-	// The other call's host must hear nothing of it; what it serves waits for its own turn.
-	ctx, cancel := context.WithTimeout(context.Background(), 200*time.Millisecond)
-	defer cancel()
-	var mine atomic.Int32
-	_, _ = actContext(ctx, p, counted(&mine), "get by the first token", "key")
-	if n := mine.Load(); n != 0 {
-		t.Errorf("the host of the second call was asked %d times", n)
-	}
-	close(leave)
-	if err := <-done; err != nil {
-		t.Errorf("the first call: %v", err)
-	}
-}
-
-func TestRequestsOfOneCallComeOneAfterAnother(t *testing.T) {
-	p := opened(t, options(t, rogue(t, "")), quick())
-	var inside, most, total atomic.Int32
-	host := hostFunc(func(context.Context, wire.Function, []byte) ([]byte, error) {
-		most.Store(max(most.Load(), inside.Add(1)))
-		defer inside.Add(-1)
-		total.Add(1)
-		return nil, nil
-	})
-	if got, err := act(p, host, "get many times at once", "100"); err != nil || got != "done" {
-		t.Fatalf("%q, %v", got, err)
-	}
-	if most.Load() != 1 || total.Load() != 100 {
-		t.Errorf("%d requests, %d at once, want 100, one at once", total.Load(), most.Load())
-	}
-}
-
-func TestHostIsNotInUseAfterTheCallReturned(t *testing.T) {
-	p := opened(t, options(t, rogue(t, "")), quick())
-	var inside atomic.Int32
-	host := hostFunc(func(ctx context.Context, _ wire.Function, _ []byte) ([]byte, error) {
-		inside.Add(1)
-		defer inside.Add(-1)
-		timer := time.NewTimer(300 * time.Millisecond)
-		defer timer.Stop()
-		select {
-		case <-timer.C:
-		case <-ctx.Done():
-		}
-		return nil, nil
-	})
-	if got, err := act(p, host, "get and answer before the reply", "key"); err != nil || got != "done" {
-		t.Fatalf("%q, %v", got, err)
-	}
-	if n := inside.Load(); n != 0 {
-		t.Errorf("%d requests are still in the host", n)
-	}
-}
-
-func TestRequestsThatAreNoneFailTheCall(t *testing.T) {
-	p := opened(t, options(t, rogue(t, "")), quick())
-	var asked atomic.Int32
-	if _, err := act(p, counted(&asked), "garbage", ""); !errors.Is(err, sandbox.ErrProtocol) {
-		t.Errorf("garbage: error %v, want %v", err, sandbox.ErrProtocol)
-	}
-	eventually(t, "it is back", func() bool { return p.Health() == nil })
-	asked.Store(0)
-	if got, err := act(p, counted(&asked), "large request", ""); err != nil || got != codes.ResourceExhausted.String() || asked.Load() != 0 {
-		t.Errorf("a request of 2 MiB: %q, %v, the host was asked %d times", got, err, asked.Load())
-	}
-}
-
 func TestOffersOverTheBrokerEndTheProcess(t *testing.T) {
 	p := opened(t, options(t, rogue(t, "")), quick())
 	_, _ = act(p, nil, "offer", "")
@@ -461,20 +347,27 @@ func TestGatewayThatIsKilledLeavesNothingBehind(t *testing.T) {
 
 func TestRestartsLeaveNothingOpen(t *testing.T) {
 	p := opened(t, options(t, guest()), quick())
-	files := func() int {
+	host := hostFunc(func(context.Context, wire.Function, []byte) ([]byte, error) { return nil, nil })
+	// settled waits until the process is connected both ways, and counts.
+	settled := func() (files, goroutines int) {
+		if _, err := act(p, host, "get", "key"); err != nil {
+			t.Fatal(err)
+		}
 		entries, err := os.ReadDir("/proc/self/fd")
 		if err != nil {
 			t.Fatal(err)
 		}
-		return len(entries)
+		return len(entries), runtime.NumGoroutine()
 	}
-	before, goroutines := files(), runtime.NumGoroutine()
+	files, goroutines := settled()
 	for n := range uint64(8) {
 		kill(t, p)
 		eventually(t, "it is back", func() bool { return p.Restarts() == n+1 && p.Health() == nil })
 	}
-	eventually(t, "as many files are open as before", func() bool { return files() <= before })
-	eventually(t, "as many goroutines run as before", func() bool { return runtime.NumGoroutine() <= goroutines })
+	eventually(t, "no more files are open and no more goroutines run than before", func() bool {
+		f, g := settled()
+		return f <= files && g <= goroutines
+	})
 	if left, _ := os.ReadDir(p.home.dir); len(left) != 2 {
 		t.Errorf("in its home are %v, want the copy and one directory for sockets", left)
 	}
