@@ -45,7 +45,7 @@ func pluginNew(ctx context.Context, c *call) error {
 	if *dir == "" {
 		*dir = name
 	}
-	data, err := shieldFor(c)
+	data, err := shieldFor(c, *lang)
 	if err != nil {
 		return err
 	}
@@ -63,11 +63,12 @@ func pluginNew(ctx context.Context, c *call) error {
 }
 
 // shieldFor says which Shield a project builds on: the checkout of SHIELD_SOURCE, or the
-// release that this program is.
-func shieldFor(c *call) (template.Data, error) {
+// release that this program is. Only a project in Go needs one of them; the others have their
+// own copy of the SDK and the program shield on the PATH.
+func shieldFor(c *call, lang string) (template.Data, error) {
 	source, _ := c.env("SHIELD_SOURCE")
 	if source == "" {
-		if !released.MatchString(version) {
+		if lang == "go" && !released.MatchString(version) {
 			return template.Data{}, fmt.Errorf("this program is no release (version %s), so there is none that a project could require; "+
 				"set SHIELD_SOURCE to the directory of a checkout of Shield", version)
 		}

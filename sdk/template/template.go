@@ -18,6 +18,10 @@ import (
 	"slices"
 	"strings"
 	"text/template"
+
+	"github.com/materi/shield/sdk/assemblyscript"
+	"github.com/materi/shield/sdk/c"
+	"github.com/materi/shield/sdk/rust"
 )
 
 // Data is what is filled in.
@@ -32,13 +36,22 @@ type Data struct {
 
 // languages has a folder of this package for each language.
 //
-//go:embed all:go
+//go:embed all:assemblyscript all:c all:go all:rust
 var languages embed.FS
 
-// shared returns files that are copied into every project of a language, such as the SDK
-// itself where no package registry has it, or nil. They are copied as they are.
-func shared(lang string) fs.FS {
+// sdkFolder is where a project has its copy of the SDK.
+const sdkFolder = "shield"
+
+// sdkOf returns the SDK of a language that no package registry has, or nil. It is copied as
+// it is.
+func sdkOf(lang string) fs.FS {
 	switch lang {
+	case "assemblyscript":
+		return assemblyscript.Files
+	case "c":
+		return c.Files
+	case "rust":
+		return rust.Files
 	}
 	return nil
 }
@@ -72,8 +85,8 @@ func Write(dir, lang string, data Data) error {
 	if err := write(dir, files, data); err != nil {
 		return err
 	}
-	if common := shared(lang); common != nil {
-		return write(dir, common, data)
+	if sdk := sdkOf(lang); sdk != nil {
+		return write(filepath.Join(dir, sdkFolder), sdk, data)
 	}
 	return nil
 }

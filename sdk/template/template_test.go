@@ -72,8 +72,8 @@ func TestUnknownLanguage(t *testing.T) {
 }
 
 func TestEveryLanguageIsWrittenWhole(t *testing.T) {
-	if !slices.Contains(Languages(), "go") {
-		t.Fatalf("Languages() = %q", Languages())
+	if want := []string{"assemblyscript", "c", "go", "rust"}; !slices.Equal(Languages(), want) {
+		t.Fatalf("Languages() = %q, want %q", Languages(), want)
 	}
 	for _, lang := range Languages() {
 		dir := t.TempDir()
@@ -85,7 +85,11 @@ func TestEveryLanguageIsWrittenWhole(t *testing.T) {
 				t.Errorf("%s: %v", lang, err)
 			}
 		}
-		err := filepath.WalkDir(dir, func(path string, e fs.DirEntry, err error) error {
+		_, err := os.Stat(filepath.Join(dir, sdkFolder))
+		if (err == nil) != (lang != "go") { // Go has its modules
+			t.Errorf("%s: copy of the SDK: %v", lang, err)
+		}
+		err = filepath.WalkDir(dir, func(path string, e fs.DirEntry, err error) error {
 			if err != nil || e.IsDir() {
 				return err
 			}
