@@ -262,7 +262,7 @@ func TestExamplesAreRefusedWithoutTheirGrants(t *testing.T) {
 // The last appendix of RFC 6238 has these, for SHA-256.
 func TestOneTimeCodesAreThoseOfTheRFC(t *testing.T) {
 	p := open(t, "c", sandboxed["c"]...)
-	if faults := p.Configure([]byte(`{"digits": 8, "people": [{"login": "ann", "secret": "key"}]}`)); len(faults) > 0 {
+	if faults := p.Configure([]byte(`{"digits": 8, "people": [{"login": "ann", "secret": "key", "email": "ann@example.com"}]}`)); len(faults) > 0 {
 		t.Fatal(faults)
 	}
 	for at, code := range map[int64]string{

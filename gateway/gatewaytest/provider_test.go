@@ -3,6 +3,9 @@ package gatewaytest
 import (
 	"net/http"
 	"testing"
+
+	"github.com/materi/shield/config"
+	"github.com/materi/shield/gateway/plugin/wasmtest"
 )
 
 func TestEachProviderHasItsOwnLogin(t *testing.T) {
@@ -45,4 +48,62 @@ func TestLoginAtAProviderSpendsTheSameBudget(t *testing.T) {
 	g := onSQLite(t).start(t, limited("magic-link", 1))
 	g.post(t, "/auth/providers/email/magic_link", object{"email": "somebody@example.com"}).ok(t, http.StatusAccepted)
 	g.post(t, "/auth/magic-link", object{"email": "somebody@example.com"}).refused(t, http.StatusTooManyRequests, "RATE_LIMIT_EXCEEDED")
+}
+
+// apiKeys makes a provider the one of examples/plugins/header, with one key.
+func apiKeys(file string) func(*config.Provider) {
+	return func(p *config.Provider) {
+		p.Name, p.Plugin, p.Capabilities, p.Headers = "header", file, []string{"kv", "secret"}, []string{"X-Api-Key"}
+		p.Secrets = []config.ProviderSecret{{Name: "pepper", Value: config.NewSecret("a-pepper-for-tests")}}
+		p.Config = config.Settings{"keys": []any{map[string]any{
+			"subject": "builder", "name": "The builder", "email": "builder@example.com",
+			// printf %s key-of-the-builder-0001 | openssl dgst -sha256 -hmac a-pepper-for-tests
+			"mac": "eb41559d4532f8cd3318394cdb917de3f4f3664dec4457cb3ebbe4fa4a51eba5",
+		}}}
+	}
+}
+
+// A key in a header logs in, in a module and in a process that are built from one source.
+func TestAHeaderLogsIn(t *testing.T) {
+	t.Parallel()
+	dir := t.TempDir()
+	module, err := wasmtest.Build("../../examples/plugins/header/cmd", dir)
+	if err != nil {
+		t.Fatal(err)
+	}
+	process, err := wasmtest.BuildProcess("../../examples/plugins/header/cmd", dir)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for transport, file := range map[string]string{"wasm": module, "process": process} {
+		t.Run(transport, func(t *testing.T) {
+			g := onSQLite(t).start(t, besides(t, func(p *config.Provider) {
+				apiKeys(file)(p)
+				p.Transport = transport
+			}))
+			const path = "/auth/providers/header/api_key"
+			key := func(k string) option { return field("X-Api-Key", k) }
+			got := g.post(t, path, object{}, key("key-of-the-builder-0001")).tokens(t)
+			if got.User.Email != "builder@example.com" || !got.User.Verified {
+				t.Errorf("logged in %+v", got.User)
+			}
+			again := g.post(t, path, object{}, key("key-of-the-builder-0001")).tokens(t)
+			if again.User.ID != got.User.ID {
+				t.Error("the second login is another user")
+			}
+			g.post(t, path, object{}, key("key-of-the-builder-0002")).refused(t, http.StatusUnauthorized, "INVALID_CREDENTIALS")
+			g.post(t, path, object{}).refused(t, http.StatusBadRequest, "MISSING_REQUIRED_FIELD")
+			twice := g.post(t, path, object{}, key("key-of-the-builder-0001"), key("key-of-the-builder-0002"))
+			twice.refused(t, http.StatusBadRequest, "BAD_REQUEST")
+			// What the operator does not name is not shown.
+			shy := g.post(t, path, object{}, field("X-Api-Key2", "key-of-the-builder-0001"))
+			shy.refused(t, http.StatusBadRequest, "MISSING_REQUIRED_FIELD")
+			// A form that another site can send by itself must not log anybody in.
+			a, err := g.try(http.MethodPost, path, "a=b", key("key-of-the-builder-0001"), field("Content-Type", "application/x-www-form-urlencoded"))
+			if err != nil {
+				t.Fatal(err)
+			}
+			a.refused(t, http.StatusBadRequest, "INVALID_REQUEST_BODY")
+		})
+	}
 }

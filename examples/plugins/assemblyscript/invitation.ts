@@ -119,6 +119,7 @@ class Invitations extends Provider {
     const identity = new Identity(found.subject);
     identity.name = found.name;
     identity.email = found.email;
+    identity.emailVerified = found.email != ""; // the operator vouches for it; without, there is no user
     identity.amr = ["otp"];
     return Step.done(identity);
   }

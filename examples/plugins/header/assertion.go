@@ -61,7 +61,7 @@ func (p *Provider) byProxy(ctx context.Context, host sdk.Host, req sdk.Request) 
 	}
 	identity := sdk.Identity{Subject: user}
 	if p.settings.proxy.EmailDomain != "" && local(user) {
-		identity.Email = user + "@" + p.settings.proxy.EmailDomain
+		identity.Email, identity.EmailVerified = user+"@"+p.settings.proxy.EmailDomain, true
 	}
 	return sdk.Step{Done: &sdk.Done{Identity: identity}}, nil
 }

@@ -122,10 +122,10 @@ func TestKeyIsTakenFromItsHeaderAlone(t *testing.T) {
 	}
 }
 
-// Nothing that a key makes known is verified: the operator wrote it down.
+// The operator wrote the address down, and vouches for it.
 func TestKeyMakesKnownWhatTheSettingsSay(t *testing.T) {
 	id := newWorld(t).begin(formKey, sdk.Request{Fields: map[string]string{fieldKey: builder}}).Done.Identity
-	if id.Name != "The builder" || id.Email != "builder@example.com" || id.EmailVerified || len(id.Groups) != 1 {
+	if id.Name != "The builder" || id.Email != "builder@example.com" || !id.EmailVerified || len(id.Groups) != 1 {
 		t.Errorf("identity = %+v", id)
 	}
 }

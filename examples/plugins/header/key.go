@@ -40,7 +40,7 @@ func (p *Provider) byKey(ctx context.Context, host sdk.Host, req sdk.Request) (s
 	}
 	k := p.settings.keys[found]
 	return sdk.Step{Done: &sdk.Done{Identity: sdk.Identity{
-		Subject: k.Subject, Email: k.Email, Name: k.Name, Groups: k.Groups,
+		Subject: k.Subject, Email: k.Email, EmailVerified: k.Email != "", Name: k.Name, Groups: k.Groups,
 	}}}, nil
 }
 

@@ -56,7 +56,7 @@ const schema = `{
         "user_header": {"type": "string", "default": "X-Corporate-User"},
         "signature_header": {"type": "string", "default": "X-Corporate-Signature"},
         "window": {"type": "string", "default": "1m", "description": "How far the proxy's clock may be from ours, 5s to 10m."},
-        "email_domain": {"type": "string", "description": "If set, a person has the address name@domain, unverified."}
+        "email_domain": {"type": "string", "description": "If set, a person has the address name@domain. It counts as verified, so the domain must be one whose addresses are the names that the proxy tells."}
       }
     }
   }

@@ -51,12 +51,17 @@ func with(settings, more map[string]any) string {
 type world struct {
 	t    *testing.T
 	host *providertest.Host
-	p    *Provider
+	p    sdk.Provider
 }
 
 func newWorld(t *testing.T, settings string) world {
 	t.Helper()
-	w := world{t, providertest.New(sdk.CapabilitySecret), New()}
+	return worldOf(t, New(), settings)
+}
+
+func worldOf(t *testing.T, p sdk.Provider, settings string) world {
+	t.Helper()
+	w := world{t, providertest.New(sdk.CapabilitySecret), p}
 	w.host.Secret("bind_password", "service-password")
 	if faults := w.p.Configure([]byte(settings)); len(faults) > 0 {
 		t.Fatalf("Configure(%s) = %v", settings, faults)

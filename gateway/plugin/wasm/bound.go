@@ -16,9 +16,10 @@ const (
 
 var errModule = errors.New("not a WASM module")
 
-// bound gives every table of a module a limit. The runtime caps linear memory but not
-// tables, which could otherwise take a gigabyte by a declaration of a few bytes, or grow
-// by table.grow. Everything else is left as it is.
+// bound gives every table of a module a limit, and drops its custom sections. The runtime
+// caps linear memory but not tables, which could otherwise take a gigabyte by a declaration
+// of a few bytes, or grow by table.grow; and it makes room for as many names as a custom
+// section claims to hold. Everything else is left as it is.
 func bound(code []byte) ([]byte, error) {
 	if len(code) > maxCode {
 		return nil, fmt.Errorf("module has %d bytes, at most %d are allowed", len(code), maxCode)
@@ -36,6 +37,10 @@ func bound(code []byte) ([]byte, error) {
 		}
 		end := 1 + n + int(size)
 		body := rest[1+n : end]
+		if id == sectionCustom {
+			rest = rest[end:]
+			continue
+		}
 		if id == sectionTable {
 			bounded, err := boundTables(body)
 			if err != nil {
@@ -50,7 +55,11 @@ func bound(code []byte) ([]byte, error) {
 	return out, nil
 }
 
-const sectionTable = 4
+// The sections that are not left as they are.
+const (
+	sectionCustom = 0
+	sectionTable  = 4
+)
 
 // boundTables rewrites a table section: a type, a flag that tells whether there is a
 // maximum, the minimum, and the maximum, for each table.

@@ -59,6 +59,14 @@ func locals() []byte {
 	return join([]byte("\x00asm\x01\x00\x00\x00"), types, function, section(10, join([]byte{1}, uleb(uint64(len(body))), body)))
 }
 
+// The runtime would make room for 2^32 names, which is 100 GiB.
+func TestNamesThatAModuleClaimsToHaveCostNothing(t *testing.T) {
+	both(t, func(t *testing.T, options func([]byte) Options) {
+		names := section(0, join(text("name"), []byte{1, 5, 0xff, 0xff, 0xff, 0xff, 0x0f}))
+		open(t, options(append(tiny(abiIs(1), callDoes(nil)), names...)))
+	})
+}
+
 func TestEntryPointOfAnotherTypeIsRefused(t *testing.T) {
 	// shield_abi under the name of shield_call.
 	code := tiny(abiIs(1), callDoes(nil))
