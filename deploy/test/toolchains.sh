@@ -22,6 +22,9 @@ rust_for_wasm() {
 	return 1
 }
 
+# The compiler of AssemblyScript wants Node.js 20, which Debian has since 13.
+node_20() { program node && node -e 'process.exit(parseInt(process.versions.node) >= 20 ? 0 : 1)'; }
+
 packages=()
 need() {
 	local package=$1
@@ -43,10 +46,9 @@ missing() {
 	need wasi-libc file /usr/include/wasm32-wasi/stdlib.h /usr/share/wasi-sysroot/include/wasm32-wasi/stdlib.h
 	need "libclang-rt-$(clang_version)-dev-wasm32" file '/usr/lib/llvm-*/lib/clang/*/lib/wasi/libclang_rt.builtins-wasm32.a'
 	rust_for_wasm || packages+=(rustc libstd-rust-dev-wasm32)
-	need nodejs program node
+	need nodejs node_20
 	need npm program npm
 	need slapd file /usr/sbin/slapd
-	need ldap-utils program ldapadd
 }
 
 # Debian starts a server when it installs one, unless this file forbids it.

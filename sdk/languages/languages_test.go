@@ -5,6 +5,7 @@
 package languages_test
 
 import (
+	"cmp"
 	"context"
 	"encoding/hex"
 	"errors"
@@ -18,7 +19,7 @@ import (
 	"testing"
 	"time"
 
-	"github.com/google/go-cmp/cmp"
+	gocmp "github.com/google/go-cmp/cmp"
 
 	"github.com/materi/shield/gateway/plugin/wasm"
 	"github.com/materi/shield/gateway/plugin/wasmtest"
@@ -39,8 +40,14 @@ var languages = []struct {
 // built is where the modules are.
 var built string
 
+// shared tells the processes of a fuzzing run where the first one has built the modules.
+const shared = "SHIELD_TEST_MIRRORS"
+
 func TestMain(m *testing.M) {
-	os.Exit(wasmtest.Main(m, func(dir string) { built = dir }))
+	os.Exit(wasmtest.Main(m, func(dir string) {
+		built = cmp.Or(os.Getenv(shared), dir)
+		_ = os.Setenv(shared, built)
+	}))
 }
 
 // each runs a test for every language.
@@ -149,7 +156,7 @@ func TestModulesImportShieldAlone(t *testing.T) {
 		want := []sdk.Capability{"http", "jwt", "kv", "log", "password", "secret"}
 		got := m.module.Capabilities()
 		sort.Slice(got, func(i, j int) bool { return got[i] < got[j] })
-		if diff := cmp.Diff(want, got); diff != "" {
+		if diff := gocmp.Diff(want, got); diff != "" {
 			t.Errorf("capabilities (-want +got):\n%s", diff)
 		}
 		code, err := os.ReadFile(filepath.Join(built, filepath.Base(t.Name())+".wasm"))
@@ -174,7 +181,7 @@ func TestManifestReachesTheGateway(t *testing.T) {
 		want.ID, want.Kind, want.ABI = "mirror", "mirror", sdk.ABI
 		want.Capabilities = []sdk.Capability{"kv", "password", "log", "http", "jwt", "secret"}
 		got, err := wire.DecodeManifest(m.call(wire.Describe, nil))
-		if diff := cmp.Diff(want, got); diff != "" || err != nil {
+		if diff := gocmp.Diff(want, got); diff != "" || err != nil {
 			t.Errorf("manifest (-want +got), %v:\n%s", err, diff)
 		}
 	})
@@ -184,7 +191,7 @@ func TestSettingsReachTheProviderAndFaultsTheGateway(t *testing.T) {
 	each(t, func(t *testing.T, m *mirror) {
 		got, err := wire.DecodeFaults(m.call(wire.Configure, golden(t, "1/ConfigureRequest")))
 		want := []sdk.Fault{{Path: "a.b", Message: `{"a":1}`}, {}}
-		if diff := cmp.Diff(want, got); diff != "" || err != nil {
+		if diff := gocmp.Diff(want, got); diff != "" || err != nil {
 			t.Errorf("faults (-want +got), %v:\n%s", err, diff)
 		}
 	})
@@ -198,7 +205,7 @@ func TestCallsReachTheProvider(t *testing.T) {
 			"field:=email\n=a@example.test\nfield:=password\n=\nfield:=z\n=z\n" +
 			"path=/m\nip=192.0.2.1\nuser_agent=ua\nlocale=de\nnow=1767355200123456788\n"
 		if got := m.subject(m.call(wire.Begin, golden(t, "1/CallRequest"))); got != want {
-			t.Errorf("shown (-want +got):\n%s", cmp.Diff(want, got))
+			t.Errorf("shown (-want +got):\n%s", gocmp.Diff(want, got))
 		}
 		got := m.subject(m.call(wire.Begin, golden(t, "2/CallRequest.headers")))
 		if !strings.HasSuffix(got, "now=0\nheader:=\n=\nheader:=X-Api-Key\n=k\n") {
