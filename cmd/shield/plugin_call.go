@@ -35,6 +35,7 @@ type oneCall struct {
 // pluginCall makes one call of a plugin with a scripted host. What the plugin asked goes to
 // standard error, its answer to standard output.
 func pluginCall(ctx context.Context, c *call) error {
+	c.stdout, c.stderr = plain{c.stdout}, plain{c.stderr}
 	o, err := parseCall(c)
 	if err != nil {
 		return err
