@@ -9,6 +9,7 @@ import (
 	"io"
 	"os"
 	"slices"
+	"strconv"
 	"strings"
 
 	"github.com/materi/shield/gateway/plugin/trial"
@@ -251,21 +252,26 @@ func formOf(m sdk.Manifest, flow sdk.FlowKind, name string) (string, error) {
 // hides returns what takes passwords and secrets out of what is shown of the calls to the
 // host.
 func (o oneCall) hides(m sdk.Manifest) *strings.Replacer {
-	var pairs []string
-	add := func(value string) {
-		if value != "" {
-			pairs = append(pairs, value, "[redacted]")
-		}
-	}
+	var values []string
 	for _, value := range o.script.Secrets {
-		add(value)
+		values = append(values, value)
 	}
 	for _, form := range m.Forms {
 		for _, f := range form.Fields {
 			if f.Type == "password" {
-				add(o.fields[f.Name])
+				values = append(values, o.fields[f.Name])
 			}
 		}
+	}
+	// The longest first: one value can be the beginning of another.
+	slices.SortFunc(values, func(a, b string) int { return len(b) - len(a) })
+	var pairs []string
+	for _, value := range values {
+		if value == "" {
+			continue
+		}
+		quoted := strconv.Quote(value) // as texts are shown
+		pairs = append(pairs, value, "[redacted]", quoted[1:len(quoted)-1], "[redacted]")
 	}
 	return strings.NewReplacer(pairs...)
 }
