@@ -43,6 +43,8 @@ var (
 	word     = regexp.MustCompile(wordPattern)
 	plain    = regexp.MustCompile(`^[A-Za-z0-9._~!$&'()*,=:@-]$`)
 	urlPath  = regexp.MustCompile(pathPattern)
+
+	endsInNumber = regexp.MustCompile(`(^|\.)([0-9]+|0x[0-9a-f]*)$`)
 )
 
 // formats are the formats that tags may name. The table is never changed.
@@ -148,6 +150,9 @@ func cidr(s string) error {
 	if err != nil {
 		return errors.New("is not an address or CIDR block; write for instance 10.0.0.0/8")
 	}
+	if p.Addr().Is4In6() { // addresses are compared without that prefix, so none would be in it
+		return errors.New("is a block of IPv4 addresses in IPv6 form; write for instance 10.0.0.0/8")
+	}
 	if p.Masked() != p {
 		return errors.New("has bits set beyond its prefix length; write the block's first address")
 	}
@@ -181,7 +186,8 @@ func origin(s string) error {
 	return nil
 }
 
-// egress is a server that a plugin may reach.
+// egress is a server that a plugin may reach. A port has one spelling, and so has an address:
+// what ends in a number is an IPv4 address to some, and must be one to all.
 func egress(s string) error {
 	wrong := errors.New("is not a server; write https://login.example.com, https://login.example.com:8443, or https://*.example.com for all below a domain")
 	scheme, rest, ok := strings.Cut(s, "://")
@@ -190,11 +196,14 @@ func egress(s string) error {
 	}
 	rest, below := strings.CutPrefix(rest, "*.")
 	u, ok := webURL(scheme + "://" + rest)
-	if !ok || u.Path != "" || strings.ContainsAny(rest, "?#@*%") || u.Port() == "0" || rest != strings.ToLower(rest) {
+	if !ok || u.Path != "" || strings.ContainsAny(rest, "?#@*%") || strings.HasPrefix(u.Port(), "0") || rest != strings.ToLower(rest) {
 		return wrong
 	}
-	_, err := netip.ParseAddr(u.Hostname())
+	addr, err := netip.ParseAddr(u.Hostname())
 	if below && (err == nil || !strings.Contains(u.Hostname(), ".")) {
+		return wrong
+	}
+	if addr.Is4In6() || err != nil && endsInNumber.MatchString(u.Hostname()) {
 		return wrong
 	}
 	return nil

@@ -82,7 +82,7 @@ func run(ctx context.Context, args []string, env func(string) (string, bool), st
 		fmt.Fprintf(stderr, "usage: shield %s %s\n", c.name, c.args)
 		return usage
 	}
-	fmt.Fprintln(stderr, "shield:", err)
+	fmt.Fprintln(plain{stderr}, "shield:", err)
 	return failure
 }
 

@@ -9,6 +9,7 @@ import (
 	"io"
 	"os"
 	"slices"
+	"strconv"
 	"strings"
 
 	"github.com/materi/shield/gateway/plugin/trial"
@@ -35,6 +36,7 @@ type oneCall struct {
 // pluginCall makes one call of a plugin with a scripted host. What the plugin asked goes to
 // standard error, its answer to standard output.
 func pluginCall(ctx context.Context, c *call) error {
+	c.stdout, c.stderr = plain{c.stdout}, plain{c.stderr}
 	o, err := parseCall(c)
 	if err != nil {
 		return err
@@ -250,21 +252,26 @@ func formOf(m sdk.Manifest, flow sdk.FlowKind, name string) (string, error) {
 // hides returns what takes passwords and secrets out of what is shown of the calls to the
 // host.
 func (o oneCall) hides(m sdk.Manifest) *strings.Replacer {
-	var pairs []string
-	add := func(value string) {
-		if value != "" {
-			pairs = append(pairs, value, "[redacted]")
-		}
-	}
+	var values []string
 	for _, value := range o.script.Secrets {
-		add(value)
+		values = append(values, value)
 	}
 	for _, form := range m.Forms {
 		for _, f := range form.Fields {
 			if f.Type == "password" {
-				add(o.fields[f.Name])
+				values = append(values, o.fields[f.Name])
 			}
 		}
+	}
+	// The longest first: one value can be the beginning of another.
+	slices.SortFunc(values, func(a, b string) int { return len(b) - len(a) })
+	var pairs []string
+	for _, value := range values {
+		if value == "" {
+			continue
+		}
+		quoted := strconv.Quote(value) // as texts are shown
+		pairs = append(pairs, value, "[redacted]", quoted[1:len(quoted)-1], "[redacted]")
 	}
 	return strings.NewReplacer(pairs...)
 }

@@ -65,6 +65,7 @@ type formJSON struct {
 // pluginInspect tells what a plugin file is. What stands in the file comes first; then it is
 // started, with nothing granted, and asked what it is.
 func pluginInspect(ctx context.Context, c *call) error {
+	c.stdout, c.stderr = plain{c.stdout}, plain{c.stderr}
 	flags := toolFlags()
 	asJSON := flags.Bool("json", false, "")
 	files, err := positionals(flags, c.args, 1, 1)

@@ -29,6 +29,7 @@ func (t tried) String() string {
 // pluginTest runs the suite on plugin files: on a module by the compiler and by the
 // interpreter, on an executable as a process. All must pass, and give the same answers.
 func pluginTest(ctx context.Context, c *call) error {
+	c.stdout, c.stderr = plain{c.stdout}, plain{c.stderr}
 	flags := toolFlags()
 	data := flags.String("data", "", "")
 	files, err := positionals(flags, c.args, 1, 2)

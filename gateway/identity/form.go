@@ -6,6 +6,8 @@ import (
 	"unicode/utf8"
 
 	"github.com/valyala/fasthttp"
+	"golang.org/x/text/cases"
+	"golang.org/x/text/unicode/norm"
 
 	"github.com/materi/shield/gateway/account"
 	"github.com/materi/shield/gateway/edge"
@@ -61,19 +63,45 @@ func (a *API) noForm() error {
 // the endpoints that ask for one, else what the form's fields say of the person. It is
 // empty for a form that asks for secrets alone, or for nothing.
 func (f form) account(values map[string]string) string {
-	if email, ok := values["email"]; ok {
-		return account.CanonicalEmail(email)
-	}
 	var who []string
-	for _, field := range f.Fields {
-		if field.Type != "password" {
-			who = append(who, field.Name, values[field.Name])
+	for _, field := range f.naming() {
+		if field.Name == "email" {
+			if address := account.CanonicalEmail(values["email"]); address != "" {
+				return address
+			}
 		}
+		who = append(who, field.Name, folded(values[field.Name]))
 	}
 	if len(who) == 0 {
 		return ""
 	}
 	return strings.Join(append(who, f.provider.Name), "\x00")
+}
+
+// naming returns the fields by which a form names somebody: those that must be filled in, if
+// there are such. Others can be left out or varied at will, for a new budget each time.
+func (f form) naming() []sdk.Field {
+	var required, all []sdk.Field
+	for _, field := range f.Fields {
+		if field.Type == "password" {
+			continue
+		}
+		all = append(all, field)
+		if field.Required {
+			required = append(required, field)
+		}
+	}
+	if len(required) > 0 {
+		return required
+	}
+	return all
+}
+
+// folded makes one of the spellings that directories take for one name (RFC 4518): those that
+// differ in case, spaces or forms of characters. Two people may come to share a budget so;
+// one must not have several.
+func folded(name string) string {
+	return strings.Join(strings.Fields(cases.Fold().String(norm.NFKC.String(name))), " ")
 }
 
 // shown takes from a request the headers that the operator shows to a provider. One that is

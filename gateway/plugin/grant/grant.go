@@ -72,6 +72,7 @@ func networks(list []string) []string {
 	out := make([]string, len(list))
 	for i, s := range list {
 		if addr, err := netip.ParseAddr(s); err == nil {
+			addr = addr.Unmap() // as those are that it is compared with
 			s = netip.PrefixFrom(addr, addr.BitLen()).String()
 		}
 		out[i] = s

@@ -61,16 +61,21 @@ static bool numeral(struct input *in, shield_text *to) {
 	return true;
 }
 
+/* The value of a hexadecimal digit, -1 if c is none. */
+static int hex_digit(char c) {
+	if (c >= '0' && c <= '9')
+		return c - '0';
+	c |= 32;
+	return c >= 'a' && c <= 'f' ? c - 'a' + 10 : -1;
+}
+
 static bool four_digits(struct input *in, uint32_t *to) {
 	*to = 0;
 	for (int i = 0; i < 4; i++) {
-		if (in->at == in->end)
+		int d = in->at == in->end ? -1 : hex_digit(*in->at++);
+		if (d < 0)
 			return false;
-		char c = *in->at++;
-		uint32_t d = c >= '0' && c <= '9' ? (uint32_t)(c - '0') : ((uint32_t)c | 32) - 'a' + 10;
-		if (d > 15 || (d > 9 && (c | 32) < 'a'))
-			return false;
-		*to = *to << 4 | d;
+		*to = *to << 4 | (uint32_t)d;
 	}
 	return true;
 }
