@@ -151,6 +151,9 @@ func (s *session) Stderr(ctx context.Context, text string) {
 	s.host.log.WarnContext(ctx, "plugin wrote to standard error and failed", "provider", s.provider, "stderr", s.redactor().text(text))
 }
 
+// Redact returns what the plugin says without what the call has shown to it.
+func (s *session) Redact(text string) string { return s.redactor().text(text) }
+
 // words is an error that tells of a plugin in the plugin's own words, without what no log
 // may hold.
 type words struct {

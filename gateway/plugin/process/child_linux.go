@@ -40,7 +40,7 @@ type child struct {
 // launch starts a child and returns once its own code can run.
 //
 // It has a thread of its own for all of its life, for three reasons. What a thread gives up
-// (privileges, the right to gain new ones) its children never had, while the gateway keeps
+// (privileges, the right to gain new ones, that to write) its children never had, while the gateway keeps
 // it. A child that is to end with its parent ends with the thread that started it. And only
 // that thread may hold it at its first instruction, until its limits are set.
 func launch(c command) (*child, error) {
@@ -76,6 +76,9 @@ func onThread(f func()) {
 
 func (ch *child) start(c command) error {
 	if err := shedPrivileges(); err != nil {
+		return err
+	}
+	if err := confine(c.dir); err != nil {
 		return err
 	}
 	null, err := os.Open(os.DevNull)

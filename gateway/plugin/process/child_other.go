@@ -24,6 +24,8 @@ type child struct {
 	state          *os.ProcessState
 }
 
+func hide() error { return errSystem }
+
 func launch(command) (*child, error) { return nil, errSystem }
 
 func (*child) kill() {}

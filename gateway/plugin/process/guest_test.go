@@ -106,6 +106,56 @@ func TestPanicNamesItsReasonAndIsLogged(t *testing.T) {
 	eventually(t, "the stack is in the log", func() bool { return strings.Contains(out.String(), "main.go:") })
 }
 
+// confidant is the host of a call that showed something to the plugin.
+type confidant struct{ shown string }
+
+func (confidant) Serve(context.Context, wire.Function, []byte) ([]byte, error) {
+	return nil, sdk.ErrNotGranted
+}
+func (confidant) Stderr(context.Context, string) {}
+
+func (c confidant) Redact(text string) string { return strings.ReplaceAll(text, c.shown, "[redacted]") }
+
+// The supervisor logs why a process ended, and readiness tells it: neither knows of a call.
+func TestWordsOfTheProcessAreRedactedWhereverTheyAppear(t *testing.T) {
+	const password = "hunter22"
+	var out logged
+	opts := options(t, guest())
+	opts.Log = textLog(&out)
+	pace := quick()
+	pace.first, pace.ceiling = time.Hour, time.Hour // it stays down
+	p := opened(t, opts, pace)
+	if _, err := act(p, confidant{password}, "echo", password); err != nil {
+		t.Fatal(err)
+	}
+	// Another call ends the process: what it says may be of the one before.
+	_, err := act(p, confidant{"nothing"}, "panic", "cannot log in "+password+" today")
+	if err == nil || !strings.Contains(err.Error(), "cannot log in [redacted] today") {
+		t.Errorf("the call: error %v, want the reason without the password", err)
+	}
+	eventually(t, "the supervisor says so", func() bool { return strings.Contains(out.String(), "plugin process ended") })
+	eventually(t, "the stack is in the log", func() bool { return strings.Contains(out.String(), "main.go:") })
+	if strings.Contains(out.String(), password) {
+		t.Errorf("the log has the password:\n%s", out.String())
+	}
+	if err := p.Health(); err == nil || strings.Contains(err.Error(), password) {
+		t.Errorf("Health() = %v", err)
+	}
+}
+
+func TestCallsThatEndedLongAgoAreForgotten(t *testing.T) {
+	l := newListeners()
+	ended := func(shown string) { l.add(confidant{shown})() }
+	ended("first")
+	defer l.add(confidant{"running"})()
+	for range remembered {
+		ended("later")
+	}
+	if got, want := l.redact("first later running"), "first [redacted] [redacted]"; got != want {
+		t.Errorf("redact() = %q, want %q", got, want)
+	}
+}
+
 func TestCallerThatGivesUpIsNoFaultOfTheProcess(t *testing.T) {
 	p := opened(t, options(t, guest()), quick())
 	ctx, cancel := context.WithTimeout(context.Background(), 50*time.Millisecond)

@@ -22,6 +22,7 @@ import (
 const (
 	maxGreeting = 8 << 10 // bytes of the first line
 	maxLine     = 1 << 10 // bytes of a line in the log
+	maxRaw      = 4 << 10 // bytes of it that are looked at
 	linesBurst  = 32      // lines at once
 	linesPerSec = 8       // and then
 	bytesPerSec = 1 << 20 // that are read at all; the process waits to write more
@@ -34,6 +35,7 @@ type output struct {
 	log     *slog.Logger // nil: not granted
 	name    string
 	now     func() time.Time
+	redact  func(string) string
 	ended   context.Context
 	end     context.CancelFunc
 	pumps   sync.WaitGroup
@@ -46,8 +48,8 @@ type output struct {
 	last    string // the last line that a runtime begins its end with
 }
 
-func newOutput(opts *Options) *output {
-	o := &output{name: opts.Name, now: opts.Now}
+func newOutput(opts *Options, redact func(string) string) *output {
+	o := &output{name: opts.Name, now: opts.Now, redact: redact}
 	o.ended, o.end = context.WithCancel(context.Background())
 	o.lines = bucket{rate: linesPerSec, burst: linesBurst, level: linesBurst}
 	o.bytes = bucket{rate: bytesPerSec, burst: bytesPerSec, level: bytesPerSec}
@@ -90,7 +92,7 @@ func (o *output) stream() io.Writer { return &stream{output: o} }
 
 type stream struct {
 	output *output
-	rest   []byte // of a line that is not complete, at most maxLine
+	rest   []byte // of a line that is not complete, at most maxRaw
 }
 
 // Write takes what is printed. It lets the process wait if that is too much.
@@ -99,7 +101,7 @@ func (s *stream) Write(p []byte) (int, error) {
 	s.output.slow(n)
 	for {
 		text, rest, complete := bytes.Cut(p, []byte("\n"))
-		s.rest = append(s.rest, text[:min(len(text), maxLine-len(s.rest))]...)
+		s.rest = append(s.rest, text[:min(len(text), maxRaw-len(s.rest))]...)
 		if !complete {
 			return n, nil
 		}
@@ -129,7 +131,7 @@ func (o *output) line(text string) {
 	defer o.mu.Unlock()
 	for _, prefix := range []string{"panic: ", "fatal error: ", "runtime: out of memory", "runtime: cannot allocate memory"} {
 		if strings.HasPrefix(text, prefix) && o.last == "" {
-			o.last = line(text, 256)
+			o.last = line(o.redact(text), 256)
 		}
 	}
 	if o.log == nil || strings.TrimSpace(text) == "" {
@@ -141,7 +143,7 @@ func (o *output) line(text string) {
 	} else {
 		o.lines.take(1, now)
 	}
-	o.log.WarnContext(o.ended, "plugin printed", "provider", o.name, "text", line(text, maxLine), "dropped", o.dropped)
+	o.log.WarnContext(o.ended, "plugin printed", "provider", o.name, "text", line(o.redact(text), maxLine), "dropped", o.dropped)
 	o.dropped = 0
 }
 

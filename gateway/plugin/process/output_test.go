@@ -15,7 +15,7 @@ import (
 var noon = time.Date(2026, 1, 2, 12, 0, 0, 0, time.UTC)
 
 func printer(w io.Writer, now func() time.Time) *output {
-	return newOutput(&Options{Name: "test", Granted: []sdk.Capability{sdk.CapabilityLog}, Log: textLog(w), Now: now})
+	return newOutput(&Options{Name: "test", Granted: []sdk.Capability{sdk.CapabilityLog}, Log: textLog(w), Now: now}, newListeners().redact)
 }
 
 func TestLinesAreCutBoundedAndCounted(t *testing.T) {
@@ -54,6 +54,18 @@ func TestLinesAreCutBoundedAndCounted(t *testing.T) {
 	write(strings.Repeat("z\n", 100))
 	if n := strings.Count(out.String(), "plugin printed"); n > linesBurst+linesPerSec {
 		t.Errorf("a clock that goes back lets %d lines through", n)
+	}
+}
+
+func TestSecretIsNotCutBeforeItIsRedacted(t *testing.T) {
+	var out logged
+	o := printer(&out, func() time.Time { return noon })
+	o.redact = confidant{"correct horse"}.Redact
+	if _, err := o.stream().Write([]byte(strings.Repeat("y", maxLine-len("correct")) + "correct horse\n")); err != nil {
+		t.Fatal(err)
+	}
+	if strings.Contains(out.String(), "correct") {
+		t.Error("half of it is in the log")
 	}
 }
 

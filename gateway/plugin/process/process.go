@@ -6,8 +6,10 @@
 //
 // A process is not a sandbox. It runs as the gateway's user, with no privileges, no
 // environment, no capabilities of the host but the granted ones, and limits; that keeps its
-// breakdowns from the gateway. It can still read what that user can read. Code that is not
-// trusted that far belongs into package wasm.
+// breakdowns from the gateway. Where the kernel has landlock it cannot write outside of its own
+// directory, nor trace or signal other processes. It can still read what that user can
+// read, the keys of the gateway among it. Code that is not trusted that far belongs into
+// package wasm.
 package process
 
 import (
@@ -93,6 +95,9 @@ func open(ctx context.Context, opts Options, pace pace) (*Process, error) {
 	if opts.Name == "" || opts.File == "" || opts.Digest == [sha256.Size]byte{} || opts.Memory < 1 || opts.Timeout <= 0 ||
 		opts.Instances < 1 || opts.Dir == "" || opts.Log == nil || opts.Now == nil {
 		return nil, errors.New("process: Name, File, Digest, Memory, Timeout, Instances, Dir, Log and Now are required")
+	}
+	if err := hide(); err != nil {
+		return nil, err
 	}
 	home, err := openHome(opts.Dir, opts.File, opts.Digest)
 	if err != nil {

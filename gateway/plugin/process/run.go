@@ -27,6 +27,7 @@ type run struct {
 	conn       *grpc.ClientConn
 	services   *services
 	output     *output
+	listeners  *listeners
 	concurrent bool // its manifest says so
 
 	ctx  context.Context // ends with it; the cause is why
@@ -36,7 +37,8 @@ type run struct {
 
 // newRun starts a process. After an error nothing of it is left.
 func newRun(ctx context.Context, p *Process) (*run, error) {
-	r := &run{opts: &p.opts, output: newOutput(&p.opts), gone: make(chan struct{})}
+	r := &run{opts: &p.opts, listeners: newListeners(), gone: make(chan struct{})}
+	r.output = newOutput(&p.opts, r.listeners.redact)
 	r.ctx, r.end = context.WithCancelCause(p.life)
 	err := r.connect(ctx, p.home)
 	if r.child == nil {
@@ -160,6 +162,7 @@ func (r *run) call(ctx context.Context, method wire.Method, in []byte, host sand
 	limited, cancel := context.WithTimeout(ctx, r.opts.Timeout)
 	defer cancel()
 	defer context.AfterFunc(r.ctx, cancel)()
+	defer r.listeners.add(host)()
 	visit := r.services.admit(limited, host)
 	out, err := rpc.Ask(metadata.AppendToOutgoingContext(limited, visit.metadata()...), r.conn, rpc.Path(method), in)
 	broken := r.services.dismiss(visit)
@@ -224,7 +227,7 @@ func lost(err error) bool {
 }
 
 func (r *run) verdict(limited context.Context, err error) error {
-	text := line(status.Convert(err).Message(), 256)
+	text := line(r.listeners.redact(status.Convert(err).Message()), 256)
 	switch {
 	case errors.Is(err, sandbox.ErrProtocol):
 		return err

@@ -38,6 +38,9 @@ type Host interface {
 type Listener interface {
 	// Stderr takes what the plugin wrote to standard error in a call that broke down.
 	Stderr(ctx context.Context, text string)
+	// Redact returns words of the plugin without that. It may be called at any time, also
+	// when the call has ended, and concurrently.
+	Redact(text string) string
 }
 
 // Caller makes one call of an instance.

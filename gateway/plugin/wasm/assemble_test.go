@@ -166,10 +166,10 @@ func filling() []byte {
 		func(a *asm) { a.memory = 256 })
 }
 
-// deep is a module that recurses two million calls deep and loops there for ever.
+// deep is a module that recurses a hundred thousand calls deep and loops there for ever.
 func deep() []byte {
 	body := join(
-		[]byte{0x20, 1, 0x45, 0x04, blockEmpty}, constant(2_000_000), []byte{0x21, 1, opEnd},
+		[]byte{0x20, 1, 0x45, 0x04, blockEmpty}, constant(100_000), []byte{0x21, 1, opEnd},
 		[]byte{0x20, 1}, constant(1), []byte{0x46, 0x04, blockEmpty, opLoop, blockEmpty, opBr, 0, opEnd, opEnd},
 		constant(0), []byte{0x20, 1}, constant(1), []byte{0x6b, opCall, 1},
 	)

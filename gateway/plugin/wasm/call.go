@@ -25,6 +25,7 @@ type call struct {
 	fuel     int64 // that the call may use
 	spent    int64 // in whole quanta: what is left of one is the next call's
 	stopped  error // why it was stopped, if it was metered
+	stack    stack // of the function that was called
 }
 
 type callKey struct{}

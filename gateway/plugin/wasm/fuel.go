@@ -60,7 +60,7 @@ func costOf(module, name string) uint32 {
 // metered returns what of a module is to be compiled. The module is read strictly whatever
 // the strategy: the runtime allocates whatever counts a module claims to have.
 func (m *Module) metered(code []byte) ([]byte, error) {
-	rewritten, err := meter.Rewrite(code, meter.Options{Call: costOf})
+	rewritten, err := meter.Rewrite(code, meter.Options{Call: costOf, Start: startExport})
 	if err != nil {
 		return nil, err
 	}
@@ -96,6 +96,8 @@ func (c *call) stop(ctx context.Context) error {
 		return c.stopped
 	}
 	switch {
+	case c.stack.tooLarge():
+		c.stopped = fmt.Errorf("%w: its stack has more than %d MiB", ErrMemory, maxStack>>20)
 	case c.spent > c.fuel:
 		c.stopped = fmt.Errorf("%w: over %d units", ErrFuel, c.fuel)
 	case ctx.Err() != nil:

@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/binary"
 	"errors"
+	"runtime"
 	"strings"
 	"testing"
 	"time"
@@ -116,14 +117,71 @@ func TestModuleThatGrowsItsTableIsStopped(t *testing.T) {
 	})
 }
 
-func TestEndlessRecursionEndsInATrap(t *testing.T) {
-	both(t, func(t *testing.T, options func([]byte) Options) {
-		self := join(constant(0), constant(0), []byte{opCall, 1}, []byte{opDrop}, constant(0))
-		m := open(t, options(tiny(abiIs(1), callDoes(self))))
-		if _, err := m.Call(context.Background(), wire.Begin, nil, nil); !errors.Is(err, ErrTrap) {
-			t.Errorf("endless recursion: error %v, want %v", err, ErrTrap)
+// endless calls itself for ever.
+var endless = join(constant(0), constant(0), []byte{opCall, 1}, []byte{opDrop}, constant(0))
+
+func TestEndlessRecursionIsNoTroubleOfOthers(t *testing.T) {
+	for strategy, want := range map[Interruption]error{Metered: ErrMemory, Deadline: ErrTrap} {
+		opts := options(tiny(abiIs(1), callDoes(endless)))
+		opts.Interruption = strategy
+		m := open(t, opts)
+		if _, err := m.Call(context.Background(), wire.Begin, nil, nil); !errors.Is(err, want) {
+			t.Errorf("endless recursion: error %v, want %v", err, want)
 		}
-	})
+	}
+}
+
+// A stack is in no limit of memory, and the runtime lets it grow to 100 MB.
+func TestRecursionTakesLittleMemoryWhereverItIs(t *testing.T) {
+	for name, code := range map[string][]byte{
+		"in a call":              tiny(abiIs(1), callDoes(endless)),
+		"in shield_abi":          tiny(callDoes(endless), func(a *asm) { a.abi = endless }),
+		"in the start section":   tiny(abiIs(1), callDoes(constant(0)), func(a *asm) { a.start = []byte{opCall, 2} }),
+		"with a thousand values": tiny(abiIs(1), callDoes(wide(endless))),
+	} {
+		t.Run(name, func(t *testing.T) {
+			// Compiled before, so that only what the guest takes is counted.
+			if m, err := Open(context.Background(), options(code)); err == nil {
+				_ = m.Close(context.Background())
+			}
+			var before, after runtime.MemStats
+			runtime.ReadMemStats(&before)
+			m, err := Open(context.Background(), options(code))
+			if err == nil {
+				_, err = m.Call(context.Background(), wire.Begin, nil, nil)
+				_ = m.Close(context.Background())
+			}
+			runtime.ReadMemStats(&after)
+			if !errors.Is(err, ErrMemory) {
+				t.Errorf("error %v, want %v", err, ErrMemory)
+			}
+			// All that was ever allocated: a stack of 2n bytes was one of n before.
+			if n := (after.TotalAlloc - before.TotalAlloc) >> 20; n > 80 {
+				t.Errorf("%d MiB were allocated", n)
+			}
+		})
+	}
+}
+
+// wide keeps a thousand values while code runs.
+func wide(code []byte) []byte {
+	var out []byte
+	for range 1000 {
+		out = join(out, []byte{0x20, 0, 0x20, 1, 0x6c}) // the parameters, multiplied
+	}
+	out = join(out, code)
+	for range 1000 {
+		out = append(out, 0x6a)
+	}
+	return out
+}
+
+// The bound of a stack rests on a field of the runtime's.
+func TestStackOfACompiledFunctionIsFound(t *testing.T) {
+	m := open(t, options(tiny(abiIs(1), callDoes(nil))))
+	if s := m.idle[0].depth; !s.bytes.IsValid() || s.bytes.Len() == 0 {
+		t.Error("the runtime has the stack of a function elsewhere: the bound of it is gone")
+	}
 }
 
 func TestPointersOutOfBoundsFailTheCall(t *testing.T) {

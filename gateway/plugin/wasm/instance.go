@@ -27,7 +27,8 @@ type instance struct {
 	mod    api.Module
 	abi    api.Function
 	invoke api.Function
-	stack  [2]uint64
+	stack  [2]uint64 // what is passed to invoke
+	depth  stack     // of invoke
 	stderr head
 	ctx    context.Context // of the call that runs, for what WASI gives no context
 	born   time.Time
@@ -42,7 +43,7 @@ func (m *Module) start(ctx context.Context) (*instance, error) {
 	inst.ctx = start
 	cfg := wazero.NewModuleConfig().
 		WithName("").
-		WithStartFunctions("_initialize").
+		WithStartFunctions().
 		WithSysWalltime().
 		WithSysNanotime().
 		WithNanosleep(inst.sleep).
@@ -54,11 +55,30 @@ func (m *Module) start(ctx context.Context) (*instance, error) {
 		return nil, fmt.Errorf("start: %w", inst.fault(ctx, start, c, err))
 	}
 	inst.mod, inst.abi, inst.invoke = mod, mod.ExportedFunction("shield_abi"), mod.ExportedFunction("shield_call")
+	inst.depth = stackOf(inst.invoke)
+	for _, name := range []string{startExport, "_initialize"} {
+		if err := inst.run(start, c, name); err != nil {
+			err = inst.fault(ctx, start, c, err)
+			inst.close()
+			return nil, fmt.Errorf("start: %w", err)
+		}
+	}
 	if err := inst.prepare(ctx); err != nil {
 		inst.close()
 		return nil, fmt.Errorf("start: %w", err)
 	}
 	return inst, nil
+}
+
+// run calls a function of the module that takes and returns nothing, if it is there.
+func (i *instance) run(ctx context.Context, c *call, name string) error {
+	f := i.mod.ExportedFunction(name)
+	if f == nil {
+		return nil
+	}
+	c.stack = stackOf(f)
+	_, err := f.Call(ctx)
+	return err
 }
 
 // limit returns the context of a call, with the call in it: it ends with ctx, after d, or when the
@@ -90,6 +110,7 @@ func (i *instance) speaks(ctx context.Context) error {
 	limited, c, cancel := i.m.limit(ctx, startTimeout)
 	defer cancel()
 	i.ctx = limited
+	c.stack = stackOf(i.abi)
 	result, err := i.abi.Call(limited)
 	if err != nil {
 		return i.fault(ctx, limited, c, err)
@@ -112,7 +133,7 @@ func (i *instance) call(ctx context.Context, method wire.Method, in []byte, host
 	}
 	limited, c, cancel := i.m.limit(ctx, i.m.opts.Timeout)
 	defer cancel()
-	c.host, c.pending = host, in
+	c.host, c.pending, c.stack = host, in, i.depth
 	i.ctx = limited
 	i.stderr.reset()
 	// The parameters, and then the result.
@@ -144,7 +165,7 @@ func (i *instance) fault(ctx, limited context.Context, c *call, err error) error
 		return ErrClosed
 	}
 	i.report(ctx, c.host)
-	if errors.Is(c.stopped, ErrFuel) {
+	if errors.Is(c.stopped, ErrFuel) || errors.Is(c.stopped, ErrMemory) {
 		return c.stopped
 	}
 	if c.stopped != nil || limited.Err() != nil {

@@ -49,6 +49,9 @@ type Options struct {
 	// Call returns how much fuel a call of an imported function costs on top of the
 	// instruction. Nil means nothing.
 	Call func(module, name string) uint32
+	// Start is the name under which the start function is exported, for the host to call it
+	// once the module is there. If it is empty the runtime calls it.
+	Start string
 }
 
 // ErrModule is in the chain of every error of [Rewrite].
@@ -82,7 +85,7 @@ var order = []int{
 // Rewrite returns the metered form of a module. Custom sections are left out: the names of
 // functions and the debug information in them are about indices and offsets that have changed.
 func Rewrite(module []byte, o Options) ([]byte, error) {
-	m := &rewriter{call: o.Call}
+	m := &rewriter{call: o.Call, start: o.Start}
 	if err := m.split(module); err != nil {
 		return nil, fmt.Errorf("%w: %w", ErrModule, err)
 	}
@@ -105,8 +108,9 @@ func Rewrite(module []byte, o Options) ([]byte, error) {
 // rewriter is the state of one rewriting. Sections are done in order, so that each finds
 // the counts of those before it.
 type rewriter struct {
-	call func(module, name string) uint32
-	in   [sections]*reader // nil: the module has no such section
+	call  func(module, name string) uint32
+	start string            // see Options
+	in    [sections]*reader // nil: the module has no such section
 
 	types     []signature
 	imported  []uint32 // cost of a call, for each imported function

@@ -1,6 +1,7 @@
 package meter_test
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"slices"
@@ -266,6 +267,48 @@ func TestHostileModulesAreRefused(t *testing.T) {
 				t.Errorf("Rewrite() = %v, want a refusal with %q", err, c.want)
 			}
 		})
+	}
+}
+
+func TestStartFunctionCanBeLeftToTheHost(t *testing.T) {
+	const name = "begin"
+	nullary := section(1, vector([]byte{0x60, 0, 0}))
+	body := section(10, vector(function(noLocals, []byte{0x00}))) // unreachable
+	of := func(sections ...[]byte) ([]byte, error) {
+		all := append([][]byte{nullary, section(3, vector([]byte{0}))}, sections...)
+		return meter.Rewrite(module(append(all, body)...), meter.Options{Start: name})
+	}
+	ctx := context.Background()
+	for what, exports := range map[string][]byte{"alone": nil, "with others": section(7, vector(slices.Concat(text("f"), []byte{0, 0})))} {
+		r := newRuntime(t)
+		out, err := of(exports, section(8, []byte{0}))
+		if err != nil {
+			t.Fatalf("%s: %v", what, err)
+		}
+		mod, err := r.Instantiate(ctx, out)
+		if err != nil {
+			t.Fatalf("%s: it was started: %v", what, err)
+		}
+		if _, err := mod.ExportedFunction(name).Call(ctx); err == nil || !strings.Contains(err.Error(), "unreachable") {
+			t.Errorf("%s: the start function: error %v, want its trap", what, err)
+		}
+		if f := mod.ExportedFunction("f"); (f != nil) != (exports != nil) {
+			t.Errorf("%s: the other export is %v", what, f)
+		}
+	}
+	if out, err := of(); err != nil || bytes.Contains(out, []byte(name)) {
+		t.Errorf("without a start function: %x, %v", out, err)
+	}
+	own := section(7, vector(slices.Concat(text(name), []byte{0, 0})))
+	if _, err := of(own, section(8, []byte{0})); err == nil || !strings.Contains(err.Error(), "the host's own") {
+		t.Errorf("a module that has the name: error %v", err)
+	}
+	if _, err := of(section(8, []byte{1})); err == nil || !strings.Contains(err.Error(), "function 1 does not exist") {
+		t.Errorf("a start function that is not there: error %v", err)
+	}
+	typed := module(section(1, vector([]byte{0x60, 1, 0x7f, 0})), section(3, vector([]byte{0})), section(8, []byte{0}), body)
+	if _, err := meter.Rewrite(typed, meter.Options{Start: name}); err == nil || !strings.Contains(err.Error(), "parameters or results") {
+		t.Errorf("a start function with a parameter: error %v", err)
 	}
 }
 

@@ -228,13 +228,20 @@ func (m *rewriter) constant(r *reader, out []byte) []byte {
 
 func (m *rewriter) exportSection(r *reader) []byte {
 	count := r.count(maxExports, "exports")
-	if count == 0 {
+	start := m.exportedStart(r)
+	if count == 0 && start == nil {
 		return nil
 	}
-	out := counted(count, nil)
+	total := count
+	if start != nil {
+		total++
+	}
+	out := counted(total, start)
 	for range count {
 		from := r.at
-		r.name()
+		if r.name() == m.start && start != nil {
+			r.fail("export %q: that name is the host's own", m.start)
+		}
 		kind := r.byte()
 		out = append(out, r.b[from:r.at]...)
 		var index uint32
@@ -254,8 +261,32 @@ func (m *rewriter) exportSection(r *reader) []byte {
 	return out
 }
 
+// exportedStart is the export of the start function, nil if there is none to export.
+func (m *rewriter) exportedStart(r *reader) []byte {
+	section := m.in[sectionStart]
+	if m.start == "" || section == nil || r.err != nil {
+		return nil
+	}
+	peek := *section
+	index := peek.function(m)
+	if peek.err != nil {
+		r.err = peek.err
+		return nil
+	}
+	if t := m.types[m.functions[index]]; len(t.params)+len(t.results) > 0 {
+		r.fail("the start function has parameters or results")
+		return nil
+	}
+	out := append(binary.AppendUvarint(nil, uint64(len(m.start))), m.start...)
+	return binary.AppendUvarint(append(out, externFunction), uint64(m.function(index)))
+}
+
 func (m *rewriter) startSection(r *reader) []byte {
-	return binary.AppendUvarint(nil, uint64(m.function(r.function(m))))
+	index := m.function(r.function(m))
+	if m.start != "" {
+		return nil
+	}
+	return binary.AppendUvarint(nil, uint64(index))
 }
 
 // elementSection adds a segment that declares the thunks, without which the runtime refuses

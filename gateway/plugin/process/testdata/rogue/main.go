@@ -196,6 +196,22 @@ func (r *rogue) act(ctx context.Context, what, arg, token, first string) (string
 	case "hang up":
 		go r.server.Stop()
 		forever()
+	case "change":
+		return attempt(os.WriteFile(arg, []byte("mine"), 0o600)), nil
+	case "remove":
+		return attempt(os.Remove(arg)), nil
+	case "spy":
+		_, err := os.ReadFile(fmt.Sprintf("/proc/%d/environ", os.Getppid()))
+		return attempt(err), nil
+	case "memory":
+		f, err := os.Open(fmt.Sprintf("/proc/%d/mem", os.Getppid()))
+		if err == nil {
+			_ = f.Close()
+		}
+		return attempt(err), nil
+	case "signal":
+		pid, _ := strconv.Atoi(arg)
+		return attempt(syscall.Kill(pid, 0)), nil
 	case "stdout":
 		for range 1000 {
 			fmt.Println(strings.Repeat("1|2|tcp|", 100))
@@ -216,6 +232,14 @@ func (r *rogue) ask(ctx context.Context, f wire.Function, token string, request 
 }
 
 // children starts processes that want to outlive this one, and returns their numbers.
+// attempt says how it went.
+func attempt(err error) string {
+	if err != nil {
+		return "refused"
+	}
+	return "done"
+}
+
 func children() (string, error) {
 	var pids []string
 	for _, attr := range []*syscall.SysProcAttr{{}, {Setpgid: true}, {Setsid: true}} {
