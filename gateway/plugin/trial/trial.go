@@ -155,7 +155,11 @@ func (p *Plugin) openModule(code []byte) error {
 
 // openProcess runs the file as child processes, in a directory of their own.
 func (p *Plugin) openProcess(code []byte) error {
-	dir, err := os.MkdirTemp("", "shield-trial-") // mode 0700, as package process wants it
+	base := os.TempDir()
+	if len(base)+len("/shield-trial-1234567890") > process.MaxDir {
+		base = "/tmp" // the paths of sockets are short
+	}
+	dir, err := os.MkdirTemp(base, "shield-trial-") // mode 0700, as package process wants it
 	if err != nil {
 		return err
 	}
