@@ -131,7 +131,11 @@ func TestMessagesAreReadAsTheGatewayReadsThem(t *testing.T) {
 	each(t, func(t *testing.T, m *mirror) {
 		r := rand.New(rand.NewPCG(1, 2))
 		for _, in := range odd() {
-			for _, method := range []wire.Method{wire.Configure, wire.Begin, wire.Continue, wire.Serve} {
+			m.readsAlike(wire.Begin, in)
+			if len(in) > 1<<16 {
+				continue // one method reads them as the others do, and it takes a while
+			}
+			for _, method := range []wire.Method{wire.Configure, wire.Continue, wire.Serve} {
 				m.readsAlike(method, in)
 			}
 		}
