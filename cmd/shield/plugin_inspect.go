@@ -63,7 +63,8 @@ type formJSON struct {
 }
 
 // pluginInspect tells what a plugin file is. What stands in the file comes first; then it is
-// started, with nothing granted, and asked what it is.
+// started and asked what it is, and whatever it asks of the host in turn is refused. A module
+// can do nothing else; an executable runs with all the rights of who inspects it.
 func pluginInspect(ctx context.Context, c *call) error {
 	c.stdout, c.stderr = plain{c.stdout}, plain{c.stderr}
 	flags := toolFlags()
