@@ -8,13 +8,13 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"os"
 	"slices"
 	"strings"
 	"text/tabwriter"
 	"unicode"
 
 	"github.com/materi/shield/gateway/plugin/anatomy"
+	"github.com/materi/shield/gateway/plugin/signature"
 	"github.com/materi/shield/gateway/plugin/trial"
 	"github.com/materi/shield/sdk"
 	"github.com/materi/shield/sdk/contract"
@@ -63,7 +63,8 @@ type formJSON struct {
 }
 
 // pluginInspect tells what a plugin file is. What stands in the file comes first; then it is
-// started, with nothing granted, and asked what it is.
+// started and asked what it is, and whatever it asks of the host in turn is refused. A module
+// can do nothing else; an executable runs with all the rights of who inspects it.
 func pluginInspect(ctx context.Context, c *call) error {
 	c.stdout, c.stderr = plain{c.stdout}, plain{c.stderr}
 	flags := toolFlags()
@@ -151,11 +152,11 @@ func (i *inspection) ask(ctx context.Context, file, cache string) error {
 // are believed: that is for plugin verify.
 func signers(file, digest string) []signer {
 	list := []signer{}
-	b, err := os.ReadFile(file + ".sig")
+	b, err := readAtMost(file+signature.Suffix, signature.MaxFile)
 	if err != nil {
 		return list
 	}
-	for text := range strings.Lines(string(b[:min(len(b), 4<<10)])) {
+	for text := range strings.Lines(string(b)) {
 		parts := strings.Fields(text)
 		if len(parts) == 4 && parts[0] == "ed25519" {
 			list = append(list, signer{Key: parts[1], OtherFile: parts[2] != digest})

@@ -113,7 +113,7 @@ func (a *API) loginAt(ctx *fasthttp.RequestCtx, p Params) error {
 		return err
 	}
 	admit := a.perAccount(f)
-	if f.Name == login.FormMagicLink {
+	if f.Name == login.FormMagicLink && !f.secret() {
 		admit = a.perAddress("magic-link")
 	}
 	out, _, err := a.submit(ctx, f, admit)

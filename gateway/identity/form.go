@@ -2,6 +2,7 @@ package identity
 
 import (
 	"fmt"
+	"slices"
 	"strings"
 	"unicode/utf8"
 
@@ -95,6 +96,11 @@ func (f form) naming() []sdk.Field {
 		return required
 	}
 	return all
+}
+
+// secret reports whether a form asks for something that could be guessed by trying.
+func (f form) secret() bool {
+	return slices.ContainsFunc(f.Fields, func(field sdk.Field) bool { return field.Type == "password" })
 }
 
 // folded makes one of the spellings that directories take for one name (RFC 4518): those that

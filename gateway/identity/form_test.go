@@ -1,8 +1,12 @@
 package identity
 
 import (
+	"errors"
 	"testing"
 
+	"github.com/valyala/fasthttp"
+
+	"github.com/materi/shield/gateway/login"
 	"github.com/materi/shield/gateway/plugin"
 	"github.com/materi/shield/sdk"
 )
@@ -68,5 +72,38 @@ func TestOnePersonHasOneBudget(t *testing.T) {
 	}
 	if got := fields(password).account(map[string]string{"password": "x"}); got != "" {
 		t.Errorf("a form of a password alone: account() = %q, want none", got)
+	}
+}
+
+// shut is a limiter that has nothing left of one budget.
+type shut string
+
+func (s shut) Check(_ *fasthttp.RequestCtx, name string, _ ...string) error {
+	if name == string(s) {
+		return errShut
+	}
+	return nil
+}
+
+var errShut = errors.New("no budget left")
+
+// The name of a form is the plugin's to choose, and must not choose the budgets of guessing.
+func TestPasswordsOfAFormOfAnyNameAreCounted(t *testing.T) {
+	guessed := fields(username, password)
+	guessed.Name = login.FormMagicLink
+	guessed.provider.Manifest.Forms = []sdk.Form{guessed.Form}
+	for _, budget := range []string{"login", "login-ip", "login-account"} {
+		a := api()
+		a.Providers = func() []plugin.Info { return []plugin.Info{guessed.provider} }
+		a.Limiter = shut(budget)
+		var ctx fasthttp.RequestCtx
+		ctx.Request.Header.SetContentType("application/json")
+		ctx.Request.SetBodyString(`{"username":"ada","password":"x"}`)
+		err := a.loginAt(&ctx, func(name string) string {
+			return map[string]string{"provider": "corp", "form": login.FormMagicLink}[name]
+		})
+		if !errors.Is(err, errShut) {
+			t.Errorf("without the budget %s: loginAt() = %v, want a refusal", budget, err)
+		}
 	}
 }

@@ -65,6 +65,17 @@ func plugin(imports []byte) []byte {
 	return module(imports, functions, memory, exported("memory", "shield_abi", "shield_call"), code)
 }
 
+// A memory may be declared with numbers whose bytes no 64 bits hold.
+func TestReadTellsMemoryThatCannotBe(t *testing.T) {
+	for _, pages := range []uint64{1 << 46, 1 << 47, 1 << 48} {
+		n := binary.AppendUvarint(nil, pages)
+		a, err := Read(module(section(sectionMemory, []byte{1, 5}, n, n)))
+		if !errors.Is(err, ErrNoPlugin) || a.MemoryMin < 1<<61 || a.MemoryMax < 1<<61 {
+			t.Errorf("%d pages: %d to %d bytes, %v", pages, a.MemoryMin, a.MemoryMax, err)
+		}
+	}
+}
+
 func TestReadTellsWhatAModuleHas(t *testing.T) {
 	a, err := Read(join(plugin(imported("shield_io", "read", "shield_secret", "get", "shield_kv", "get", "shield_kv", "set",
 		"wasi_snapshot_preview1", "fd_write")), section(sectionCustom, name("producers"), []byte("x"))))

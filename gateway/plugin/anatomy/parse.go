@@ -24,7 +24,10 @@ const (
 	kindTag      = 4
 )
 
-const pageSize = 64 << 10
+const (
+	pageSize = 64 << 10
+	maxPages = 1 << 46 // more are not told: their bytes would not fit into 63 bits
+)
 
 // parse walks the sections of a module.
 func parse(code []byte) (Anatomy, error) {
@@ -165,5 +168,5 @@ func readLimits(b []byte) (least, most int64, rest []byte, err error) {
 	if err == nil && flags&1 != 0 {
 		most, rest, err = read(rest)
 	}
-	return least, min(most, 1<<46), rest, err
+	return min(least, maxPages), min(most, maxPages), rest, err
 }
