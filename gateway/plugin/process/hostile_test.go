@@ -197,7 +197,7 @@ func TestBreachesOfTheProtocolEndTheProcess(t *testing.T) {
 		{"hang up", "", sandbox.ErrExit},
 		{"large", "", sandbox.ErrProtocol},
 		{"status", strconv.Itoa(int(codes.InvalidArgument)), sandbox.ErrProtocol},
-		{"status", strconv.Itoa(int(codes.Unimplemented)), sandbox.ErrProtocol},
+		{"status", strconv.Itoa(int(codes.Unimplemented)), sandbox.ErrUnknownMethod},
 		{"status", strconv.Itoa(int(codes.Unknown)), sandbox.ErrProtocol},
 		{"status", strconv.Itoa(int(codes.Unavailable)), sandbox.ErrProtocol},
 		{"status", strconv.Itoa(int(codes.Canceled)), sandbox.ErrProtocol},

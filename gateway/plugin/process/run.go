@@ -232,6 +232,8 @@ func (r *run) verdict(limited context.Context, err error) error {
 		return fmt.Errorf("%w: over %v", sandbox.ErrTimeout, r.opts.Timeout)
 	case status.Code(err) == codes.Internal:
 		return fmt.Errorf("%w: %s", sandbox.ErrTrap, text)
+	case status.Code(err) == codes.Unimplemented:
+		return fmt.Errorf("%w: %w: %s", sandbox.ErrProtocol, sandbox.ErrUnknownMethod, text)
 	default:
 		return fmt.Errorf("%w: %v: %s", sandbox.ErrProtocol, status.Code(err), text)
 	}
