@@ -109,3 +109,24 @@ func TestGuestsCanImportEachFunction(t *testing.T) {
 		t.Errorf("imports of sdk/serve (-wire +serve):\n%s", diff)
 	}
 }
+
+// TestDocsTellOfEachCapability reads the tables of the pages for operators and for authors.
+func TestDocsTellOfEachCapability(t *testing.T) {
+	for page, heading := range map[string]string{
+		"docs/providers.md": "## What it may ask of the gateway",
+		"docs/plugins.md":   "## What a provider may ask of the host",
+	} {
+		_, part, ok := strings.Cut(content(t, page), "\n"+heading+"\n")
+		if !ok {
+			t.Fatalf("%s has no part %q", page, heading)
+		}
+		part, _, _ = strings.Cut(part, "\n## ")
+		var told []string
+		for _, m := range regexp.MustCompile("(?m)^\\| `([a-z]+)` \\|").FindAllStringSubmatch(part, -1) {
+			told = append(told, m[1])
+		}
+		if diff := cmp.Diff(capabilities(), sorted(told)); diff != "" {
+			t.Errorf("%s's capabilities (-sdk +docs):\n%s", page, diff)
+		}
+	}
+}

@@ -1,6 +1,7 @@
 package shield_test
 
 import (
+	"context"
 	"encoding/json"
 	"fmt"
 	"os"
@@ -9,7 +10,9 @@ import (
 	"regexp"
 	"slices"
 	"strings"
+	"syscall"
 	"testing"
+	"time"
 
 	"go.yaml.in/yaml/v3"
 
@@ -20,9 +23,11 @@ import (
 //
 //	sh    commands. The blocks of a page run in order in one shell, in a directory that looks
 //	      like a checkout after make build, against a quickstart gateway of the page's own;
-//	      127.0.0.1:8000 stands for its address and data for its data directory. Every
-//	      command must succeed, and curl must not be answered with 400 or more unless the
-//	      block's json says that an error is expected. make only shows what it would do.
+//	      127.0.0.1:8000 stands for its address and data for its data directory;
+//	      127.0.0.1:8002 is for a gateway that the page starts itself. Every command must
+//	      succeed, and curl must not be answered with 400 or more unless the block's json
+//	      says that an error is expected. make only shows what it would do, but for make -C,
+//	      which is for projects that the page makes.
 //	json  what the sh block before it prints: the same members with the same values. "..."
 //	      in a string stands for any text, and "..." alone for any value.
 //	yaml  a configuration. What it has no section for is taken from the quickstart's (but for
@@ -143,6 +148,7 @@ func checkYAML(t *testing.T, b block) {
 func docsEnvironment(name string) (string, bool) {
 	value, ok := map[string]string{
 		"SMTP_PASSWORD":   "not a real one",
+		"PORTAL_SECRET":   "not a real one, too",
 		"SHIELD_SECRET":   "0123456789abcdefghijklmnopqrstuvwxyz",
 		"SHIELD_POSTGRES": "postgres://shield@db.internal/shield",
 	}[name]
@@ -158,8 +164,9 @@ func runShell(t *testing.T, blocks []block) {
 	}
 	q := newQuickstart(t)
 	q.start(t)
-	real := strings.NewReplacer("127.0.0.1:8000", q.address, "127.0.0.1:8001", q.upstream)
-	told := strings.NewReplacer(q.address, "127.0.0.1:8000", q.upstream, "127.0.0.1:8001", q.dir+"/", "")
+	second := freeAddress(t)
+	real := strings.NewReplacer("127.0.0.1:8000", q.address, "127.0.0.1:8001", q.upstream, "127.0.0.1:8002", second)
+	told := strings.NewReplacer(q.address, "127.0.0.1:8000", q.upstream, "127.0.0.1:8001", second, "127.0.0.1:8002", q.dir+"/", "")
 	out := t.TempDir()
 	script := prelude
 	for i, b := range blocks {
@@ -167,9 +174,13 @@ func runShell(t *testing.T, blocks []block) {
 			script += step(b, answerOf(blocks, i), real.Replace(b.text), filepath.Join(out, fmt.Sprint(i)))
 		}
 	}
-	cmd := exec.Command("bash", "-c", script)
+	ctx, cancel := context.WithTimeout(t.Context(), pageTime)
+	defer cancel()
+	cmd := exec.CommandContext(ctx, "bash", "-c", script)
+	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
+	cmd.Cancel = func() error { return syscall.Kill(-cmd.Process.Pid, syscall.SIGKILL) } // with all that it started
 	cmd.Dir = q.dir
-	cmd.Env = append(q.env, "PLACE="+filepath.Join(out, "place"))
+	cmd.Env = append(append(q.env, goVariables(t)...), "PLACE="+filepath.Join(out, "place"), "XDG_CACHE_HOME="+filepath.Join(q.dir, "build/tools"))
 	diagnosis, err := cmd.CombinedOutput()
 	if err != nil {
 		place, _ := os.ReadFile(filepath.Join(out, "place"))
@@ -197,6 +208,23 @@ func runShell(t *testing.T, blocks []block) {
 	checkLogFields(t, q.gateway.output())
 }
 
+// pageTime is the most that the commands of a page may take, in case one waits for what never
+// comes.
+const pageTime = 5 * time.Minute
+
+// goVariables are those that the go command needs to find here what it finds in this test: what
+// is built and downloaded already.
+func goVariables(t *testing.T) []string {
+	t.Helper()
+	cache, err := exec.Command("go", "env", "GOCACHE").Output()
+	if err != nil {
+		t.Fatal(err)
+	}
+	return append(slices.DeleteFunc(os.Environ(), func(v string) bool {
+		return !strings.HasPrefix(v, "GO")
+	}), "GOCACHE="+strings.TrimSpace(string(cache)))
+}
+
 // answerOf returns the json block that says what blocks[i] prints, if there is one.
 func answerOf(blocks []block, i int) *block {
 	if i+1 < len(blocks) && blocks[i+1].kind == "json" {
@@ -221,11 +249,15 @@ func lastWritten(t *testing.T, dir string) string {
 	return fmt.Sprint(last)
 }
 
-// prelude is what stands before the commands of a page. new_mail waits for a mail that was
-// not there when it was last called: mails are sent beside the request that causes them.
+// prelude is what stands before the commands of a page. What the page leaves running ends
+// with it. new_mail waits for a mail that was not there when it was last called: mails are
+// sent beside the request that causes them.
 const prelude = `
 set -euo pipefail
-make() { command make --dry-run "$@" >/dev/null; }
+trap 'kill $(jobs -p) 2>/dev/null; wait' EXIT
+make() {
+	if [ "${1:-}" = -C ]; then command make --no-print-directory "$@"; else command make --dry-run "$@" >/dev/null; fi
+}
 curl() { command curl -sS $fail "$@"; }
 seen=0
 new_mail() {
