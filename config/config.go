@@ -134,6 +134,7 @@ type Session struct {
 
 // Login is the section of what holds for every way to log in.
 type Login struct {
+	Provider        string        `yaml:"provider" doc:"The provider that /auth/login, /auth/register and the other endpoints without a provider in their path ask. Default: the first that has the form; with several providers name one, or while it is not loaded another could be asked."`
 	ExistingAccount string        `yaml:"existing_account" enum:"silent,conflict" doc:"What registering a known address answers: the same as an unknown one, or 409. Default: silent, and conflict with debug."`
 	VerifiedPage    string        `yaml:"verified_page" format:"page" doc:"Where the browser goes after a verified link. Empty: a JSON answer."`
 	VerifyTTL       time.Duration `yaml:"verify_ttl" min:"1m" max:"7d" doc:"How long a verification link is valid."`

@@ -142,8 +142,8 @@ type XMLDSig interface {
 	// Decrypt returns the plain text of an EncryptedData element with its EncryptedKey. Any
 	// failure is one and the same [*Refused].
 	Decrypt(ctx context.Context, encrypted []byte, secret string) ([]byte, error)
-	// SignBytes signs bytes, such as the query of SAML's redirect binding. The algorithm is a
-	// URI of XML Signature.
+	// SignBytes signs the query of SAML's redirect binding, which begins with SAMLRequest= or
+	// SAMLResponse=. The algorithm is a URI of XML Signature.
 	SignBytes(ctx context.Context, algorithm string, data []byte, secret string) ([]byte, error)
 	// VerifyBytes checks such a signature against each of the certificates.
 	VerifyBytes(ctx context.Context, algorithm string, data, signature []byte, certificates [][]byte) error

@@ -50,6 +50,22 @@ func TestLoginAtAProviderSpendsTheSameBudget(t *testing.T) {
 	g.post(t, "/auth/magic-link", object{"email": "somebody@example.com"}).refused(t, http.StatusTooManyRequests, "RATE_LIMIT_EXCEEDED")
 }
 
+// What people type for one provider must not be shown to another, whose form looks the same,
+// while theirs is not loaded.
+func TestPasswordsGoToTheProviderThatIsNamed(t *testing.T) {
+	t.Parallel()
+	in := onSQLite(t)
+	g := in.launch(t, besides(t, func(p *config.Provider) {}), func(c *config.Config) {
+		c.Providers[1] = in.config(t, c.Server.Listen).Providers[0] // e-mail
+		c.Providers[1].Plugin += ".gone"
+		c.Login.Provider = "email"
+	})
+	eventually(t, "the other provider serves", func() bool {
+		return g.post(t, "/auth/providers/plain/password", somebody().credentials()).status == http.StatusOK
+	})
+	g.post(t, "/auth/login", somebody().credentials()).refused(t, http.StatusServiceUnavailable, "SERVICE_UNAVAILABLE")
+}
+
 // apiKeys makes a provider the one of examples/plugins/header, with one key.
 func apiKeys(file string) func(*config.Provider) {
 	return func(p *config.Provider) {

@@ -25,10 +25,13 @@ type form struct {
 	sdk.Form
 }
 
-// formFor finds the first configured provider that has a form. While providers are being
+// formFor finds the provider that the operator named, or else the first that has a form. While providers are being
 // loaded it cannot be known, so the client is asked to come back.
 func (a *API) formFor(kind sdk.FlowKind, name string) (form, error) {
 	for _, p := range a.Providers() {
+		if a.Login.Provider != "" && a.Login.Provider != p.Name {
+			continue
+		}
 		for _, f := range p.Manifest.Forms {
 			if f.Flow == kind && f.Name == name {
 				return form{p, f}, nil

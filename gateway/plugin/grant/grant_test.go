@@ -354,12 +354,12 @@ func TestXMLSignatures(t *testing.T) {
 		t.Errorf("no element named: %v, want %v", err, sdk.ErrInvalid)
 	}
 
-	out, err = c.Serve(t.Context(), wire.XMLSignBytes, wire.EncodeSigning(wire.Signing{Data: []byte("q"), Secret: "key", Algorithm: xmlsig.RSASHA256}))
+	out, err = c.Serve(t.Context(), wire.XMLSignBytes, wire.EncodeSigning(wire.Signing{Data: []byte("SAMLRequest=q"), Secret: "key", Algorithm: xmlsig.RSASHA256}))
 	if err != nil {
 		t.Fatal(err)
 	}
 	signature, _ := wire.DecodeResult(out)
-	for data, reason := range map[string]string{"q": "", "p": "signature"} {
+	for data, reason := range map[string]string{"SAMLRequest=q": "", "SAMLRequest=p": "signature"} {
 		out, err := c.Serve(t.Context(), wire.XMLVerifyBytes, wire.EncodeSignature(wire.Signature{
 			Data: []byte(data), Signature: signature, Certificates: [][]byte{der}, Algorithm: xmlsig.RSASHA256,
 		}))
@@ -372,7 +372,11 @@ func TestXMLSignatures(t *testing.T) {
 			t.Errorf("bytes %q: %v, want refused for %q", data, err, reason)
 		}
 	}
-	if _, err := c.Serve(t.Context(), wire.XMLSignBytes, wire.EncodeSigning(wire.Signing{Secret: "key", Algorithm: xmlsig.ECDSASHA256})); !errors.Is(err, sdk.ErrInvalid) {
+	token := wire.Signing{Data: []byte("eyJhbGciOiJSUzI1NiJ9.e30"), Secret: "key", Algorithm: xmlsig.RSASHA256}
+	if _, err := c.Serve(t.Context(), wire.XMLSignBytes, wire.EncodeSigning(token)); !errors.Is(err, sdk.ErrInvalid) {
+		t.Errorf("what would be a token: %v, want %v", err, sdk.ErrInvalid)
+	}
+	if _, err := c.Serve(t.Context(), wire.XMLSignBytes, wire.EncodeSigning(wire.Signing{Data: []byte("SAMLRequest=q"), Secret: "key", Algorithm: xmlsig.ECDSASHA256})); !errors.Is(err, sdk.ErrInvalid) {
 		t.Errorf("RSA key for ECDSA: %v, want %v", err, sdk.ErrInvalid)
 	}
 	for _, garbage := range []string{"", "<x/>", "no XML"} {

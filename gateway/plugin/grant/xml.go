@@ -1,6 +1,7 @@
 package grant
 
 import (
+	"bytes"
 	"crypto/x509"
 	"errors"
 	"fmt"
@@ -102,10 +103,15 @@ func (c *Call) signXML(in []byte) ([]byte, error) {
 	return wire.EncodeResult(signed, nil), nil
 }
 
+// signBytes signs what SAML's redirect binding signs, and nothing else: the same key may sign
+// tokens, whose bytes must not be had here (SAML V2.0 Bindings §3.4.4.1).
 func (c *Call) signBytes(in []byte) ([]byte, error) {
 	s, err := wire.DecodeSigning(in)
 	if err != nil {
 		return nil, err
+	}
+	if !bytes.HasPrefix(s.Data, []byte("SAMLRequest=")) && !bytes.HasPrefix(s.Data, []byte("SAMLResponse=")) {
+		return nil, fmt.Errorf("%w: only the query of SAML's redirect binding is signed", sdk.ErrInvalid)
 	}
 	key, err := c.g.secrets.key(s.Secret)
 	if err != nil {
