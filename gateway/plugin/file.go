@@ -7,6 +7,7 @@ import (
 	"io"
 	"io/fs"
 	"os"
+	"syscall"
 
 	"github.com/materi/shield/config"
 	"github.com/materi/shield/gateway/plugin/signature"
@@ -66,7 +67,7 @@ func readFile(path string, most int64) ([]byte, error) {
 	if info.Size() > most {
 		return nil, tooLong
 	}
-	f, err := os.Open(path)
+	f, err := os.OpenFile(path, os.O_RDONLY|syscall.O_NONBLOCK, 0) // it may have become a pipe
 	if err != nil {
 		return nil, err
 	}

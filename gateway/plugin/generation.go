@@ -5,7 +5,6 @@ import (
 	"context"
 	"crypto/sha256"
 	"fmt"
-	"os"
 	"reflect"
 	"slices"
 	"sync"
@@ -62,12 +61,16 @@ func (g *generation) close(ctx context.Context) error {
 // and its section of the configuration stay the same.
 type inputs struct{ plugin, authorities signature.Digest }
 
+// maxAuthorities is the most bytes that a file of authorities may have: all that browsers know are a
+// quarter of a MiB.
+const maxAuthorities = 4 << 20
+
 func inputsOf(cfg config.Provider, f file) (inputs, error) {
 	in := inputs{plugin: f.digest}
 	if cfg.HTTP.CAFile == "" {
 		return in, nil
 	}
-	pem, err := os.ReadFile(cfg.HTTP.CAFile)
+	pem, err := readFile(cfg.HTTP.CAFile, maxAuthorities)
 	if err != nil {
 		return in, fmt.Errorf("http.ca_file: %w", err)
 	}

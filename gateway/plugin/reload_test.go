@@ -301,6 +301,7 @@ func TestFailedLoadKeepsWhatRanAndSaysSo(t *testing.T) {
 		{"no module", "v2 module", nil, "compile: invalid magic number"},
 		{"a pin of another file", "v2", pinned, "pin: the file's digest is "},
 		{"no authorities", "v2", authority, "http.ca_file: "},
+		{"authorities without end", "v2", func(p *config.Provider) { p.HTTP.CAFile = os.DevNull }, "http.ca_file: " + os.DevNull + " is not a regular file"},
 		{"a manifest that is none", "v2 manifest", nil, "start: manifest: id "},
 		{"a manifest that needs more", "v2 needs", nil, `start: manifest: plugin puppet needs capability "secret", which is not granted`},
 		{"an import that is not declared", "v2 declares", nil, `manifest: plugin puppet imports capability "kv" and does not declare it`},

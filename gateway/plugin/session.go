@@ -20,6 +20,7 @@ type session struct {
 	outside  *grant.Call
 	kv       *staged
 	records  int
+	hashes   int
 
 	expired    bool  // the time of the call was over in a function of the host
 	failure    error // the host could not do its part: the call has failed
@@ -33,6 +34,10 @@ func (h *Host) newSession(g *generation, c wire.Call) *session {
 		kv: newStaged(h.kv, name, h.now),
 	}
 }
+
+// maxHashes is how many passwords one call may hash or check. Each takes a processor of the
+// gateway for some ten milliseconds, in a queue that all providers share.
+const maxHashes = 16
 
 // Serve answers one request of the module.
 func (s *session) Serve(ctx context.Context, f wire.Function, in []byte) ([]byte, error) {
@@ -62,9 +67,14 @@ func (s *session) serve(ctx context.Context, f wire.Function, in []byte) ([]byte
 			return nil, err
 		}
 		return nil, s.kv.Delete(ctx, key)
-	case wire.PasswordHash:
-		return s.hash(ctx, in)
-	case wire.PasswordVerify:
+	case wire.PasswordHash, wire.PasswordVerify:
+		s.hashes++
+		if s.hashes > maxHashes {
+			return nil, sdk.ErrExhausted
+		}
+		if f == wire.PasswordHash {
+			return s.hash(ctx, in)
+		}
 		return s.verify(ctx, in)
 	case wire.PasswordCommon:
 		return s.common(ctx, in)

@@ -16,6 +16,7 @@ const (
 	maxWrites = 64
 	maxStaged = 1 << 20 // bytes of all keys and values
 	maxReads  = 256     // different entries
+	maxAsked  = 2048    // questions to the database, also for entries that were read before
 )
 
 // staged is the key-value map of a provider as one call sees it: committed entries, and
@@ -28,6 +29,7 @@ type staged struct {
 	read     map[string]int64 // versions of the committed entries that the call saw
 	versions int64
 	size     int
+	asked    int
 }
 
 // change is a staged write. version is what the call sees of it: negative, so that it
@@ -75,6 +77,10 @@ func (s *staged) Get(ctx context.Context, key string) (sdk.Entry, bool, error) {
 	if !again && len(s.read) == maxReads {
 		return sdk.Entry{}, false, sdk.ErrTooLarge
 	}
+	if s.asked == maxAsked {
+		return sdk.Entry{}, false, sdk.ErrExhausted
+	}
+	s.asked++
 	entry, found, err := s.reader.KV(ctx, s.provider, key, now)
 	if err != nil {
 		return sdk.Entry{}, false, err

@@ -161,6 +161,12 @@ func TestReadsAreBounded(t *testing.T) {
 	if _, _, err := s.Get(ctx, "k"); err != nil {
 		t.Errorf("a key that was read already: %v", err)
 	}
+	for range maxAsked {
+		if _, _, err := s.Get(ctx, "k"); errors.Is(err, sdk.ErrExhausted) {
+			return
+		}
+	}
+	t.Errorf("one key can be read %d times", maxAsked)
 }
 
 func TestUncheckedWriteStaysUnchecked(t *testing.T) {

@@ -8,6 +8,7 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+	"syscall"
 )
 
 const (
@@ -119,7 +120,7 @@ func sweep(dir string) error {
 // fill copies the file and compares what was copied with the digest, so that it does not
 // matter who changes the file meanwhile.
 func (h *home) fill(file string) error {
-	from, err := os.Open(file)
+	from, err := os.OpenFile(file, os.O_RDONLY|syscall.O_NONBLOCK, 0) // it may have become a pipe
 	if err != nil {
 		return err
 	}

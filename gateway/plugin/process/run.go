@@ -229,7 +229,7 @@ func lost(err error) bool {
 func (r *run) verdict(limited context.Context, err error) error {
 	text := line(r.listeners.redact(status.Convert(err).Message()), 256)
 	switch {
-	case errors.Is(err, sandbox.ErrProtocol):
+	case errors.Is(err, sandbox.ErrProtocol), errors.Is(err, sandbox.ErrTrap):
 		return err
 	case limited.Err() != nil, status.Code(err) == codes.DeadlineExceeded:
 		return fmt.Errorf("%w: over %v", sandbox.ErrTimeout, r.opts.Timeout)

@@ -6,11 +6,14 @@ import (
 	"crypto/tls"
 	"errors"
 	"fmt"
+	"log/slog"
 	"net"
+	"runtime/debug"
 	"slices"
 	"sync"
 
 	goplugin "github.com/hashicorp/go-plugin"
+	"golang.org/x/net/netutil"
 	"google.golang.org/grpc"
 	"google.golang.org/grpc/credentials"
 	"google.golang.org/grpc/metadata"
@@ -21,13 +24,19 @@ import (
 	"github.com/materi/shield/sdk/wire/rpc"
 )
 
-// maxStreams is how many requests a process may have under way, in all of its calls.
-const maxStreams = 256
+// Bounds of what a process may have under way in all of its calls: connections, of which an
+// honest one has one, and requests on each, which wait in memory until they are complete.
+const (
+	maxConnections = 4
+	maxStreams     = 64
+)
 
 // services are what the gateway does for one process while it makes calls.
 type services struct {
 	server *grpc.Server
 	served chan struct{} // closed when the server has ended
+	log    *slog.Logger
+	name   string
 
 	mu     sync.Mutex
 	visits map[string]*visit // by token
@@ -49,7 +58,7 @@ func serveHost(r *run, broker *goplugin.GRPCBroker, cert *tls.Config) (*services
 	if cert == nil || cert.ClientCAs == nil {
 		return nil, fmt.Errorf("%w: it does not say by which certificate it is known", sandbox.ErrProtocol)
 	}
-	s := &services{visits: make(map[string]*visit), served: make(chan struct{})}
+	s := &services{visits: make(map[string]*visit), served: make(chan struct{}), log: r.opts.Log, name: r.opts.Name}
 	s.server = grpc.NewServer(
 		grpc.Creds(credentials.NewTLS(cert)),
 		grpc.ForceServerCodecV2(rpc.Codec()),
@@ -80,7 +89,7 @@ func serveHost(r *run, broker *goplugin.GRPCBroker, cert *tls.Config) (*services
 
 func (s *services) serve(l net.Listener) {
 	defer close(s.served)
-	_ = s.server.Serve(l) // ends when the listener or the server is closed
+	_ = s.server.Serve(netutil.LimitListener(l, maxConnections)) // ends when the listener or the server is closed
 }
 
 func (s *services) close() {
@@ -152,9 +161,22 @@ func (s *services) handler(f wire.Function) rpc.Handler {
 		if v.over {
 			return nil, rpc.Status(sdk.ErrNotGranted)
 		}
-		reply, err := v.serve(ctx, f, request)
+		reply, err := s.ask(ctx, v, f, request)
 		return reply, rpc.Status(err)
 	}
+}
+
+// ask is [visit.serve], but for a panic: in a server of gRPC it would end the gateway, and a
+// module of WASM would only see a trap.
+func (s *services) ask(ctx context.Context, v *visit, f wire.Function, request []byte) (reply []byte, err error) {
+	defer func() {
+		if r := recover(); r != nil {
+			s.log.ErrorContext(ctx, "a function of the host panicked", "provider", s.name, "function", f.Name, "stack", string(debug.Stack()))
+			v.broken = fmt.Errorf("%w: %s.%s panicked", sandbox.ErrTrap, f.Module(), f.Name)
+			err = wire.ErrHost
+		}
+	}()
+	return v.serve(ctx, f, request)
 }
 
 // serve asks the host in the context of the call, which ends also with the request.

@@ -3,11 +3,15 @@ package process
 import (
 	"context"
 	"errors"
+	"net"
+	"os"
+	"path/filepath"
 	"strings"
 	"sync/atomic"
 	"testing"
 	"time"
 
+	"google.golang.org/grpc"
 	"google.golang.org/grpc/codes"
 
 	"github.com/materi/shield/gateway/plugin/sandbox"
@@ -111,6 +115,61 @@ func TestHostIsNotInUseAfterTheCallReturned(t *testing.T) {
 	}
 	if n := inside.Load(); n != 0 {
 		t.Errorf("%d requests are still in the host", n)
+	}
+}
+
+// A bug of the host must not be the end of the gateway.
+func TestPanicOfTheHostFailsTheCallAlone(t *testing.T) {
+	var out logged
+	opts := options(t, guest())
+	opts.Log = textLog(&out)
+	p := opened(t, opts, quick())
+	host := hostFunc(func(context.Context, wire.Function, []byte) ([]byte, error) { panic("key of a person") })
+	if _, err := act(p, host, "swallow", "key"); !errors.Is(err, sandbox.ErrTrap) {
+		t.Errorf("error %v, want %v", err, sandbox.ErrTrap)
+	}
+	if !strings.Contains(out.String(), "services_test.go") || strings.Contains(out.String(), "key of a person") {
+		t.Errorf("the log has not the stack alone:\n%s", out.String())
+	}
+	eventually(t, "it is back", func() bool { return p.Health() == nil })
+}
+
+func TestConnectionsOfAProcessAreBounded(t *testing.T) {
+	l, err := net.Listen("unix", filepath.Join(t.TempDir(), "s"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	s := &services{server: grpc.NewServer(), served: make(chan struct{})}
+	go s.serve(l)
+	defer s.close()
+	connect := func() net.Conn {
+		c, err := net.Dial("unix", l.Addr().String())
+		if err != nil {
+			t.Fatal(err)
+		}
+		t.Cleanup(func() { _ = c.Close() })
+		return c
+	}
+	// The server speaks first, once it has accepted.
+	heard := func(c net.Conn, patience time.Duration) error {
+		_ = c.SetReadDeadline(time.Now().Add(patience))
+		_, err := c.Read(make([]byte, 1))
+		return err
+	}
+	var first net.Conn
+	for range maxConnections {
+		first = connect()
+		if err := heard(first, 10*time.Second); err != nil {
+			t.Fatal(err)
+		}
+	}
+	more := connect()
+	if err := heard(more, 100*time.Millisecond); !errors.Is(err, os.ErrDeadlineExceeded) {
+		t.Errorf("one more connection than there may be: %v, want no answer", err)
+	}
+	_ = first.Close()
+	if err := heard(more, 10*time.Second); err != nil {
+		t.Errorf("once another has gone: %v", err)
 	}
 }
 
