@@ -154,7 +154,7 @@ type Flow struct {
 // Request is what a person sent.
 type Request struct {
 	Fields    map[string]string // form fields, JSON members or query parameters; untrusted
-	Headers   map[string]string // those of the request that the operator names for the provider; untrusted
+	Headers   map[string]string // those of the request that the operator names, by their names in lower case; untrusted
 	Path      string            // Serve: the rest of the path
 	IP        string
 	UserAgent string

@@ -131,7 +131,7 @@ func shown(ctx *fasthttp.RequestCtx, p plugin.Info) (map[string]string, error) {
 		if out == nil {
 			out = make(map[string]string, len(p.Headers))
 		}
-		out[name] = string(values[0])
+		out[strings.ToLower(name)] = string(values[0])
 	}
 	return out, nil
 }
