@@ -54,7 +54,7 @@ func commands() []command {
 		{"plugin sign", "-key KEY FILE", "sign a plugin: writes FILE.sig", pluginSign},
 		{"plugin verify", "-key PUBLIC | -config FILE, FILE", "tell who signed a plugin", pluginVerify},
 		{"plugin new", "NAME -lang LANGUAGE [-dir DIR]", "make the project of a new plugin", pluginNew},
-		{"plugin inspect", "[-json] FILE", "tell what a plugin file is and asks for", pluginInspect},
+		{"plugin inspect", "[-json] [-run] FILE", "tell what a plugin file is and asks for", pluginInspect},
 		{"plugin test", "[-data FILE] FILE [EXECUTABLE]", "hold a plugin to the contract, in every way that it runs", pluginTest},
 		{"plugin call", "FILE (-flow FLOW [-form NAME] | -document PATH) [-json FIELDS] [-state BASE64] [-subject SUBJECT] [-header NAME=VALUE] [-settings JSON] [-data FILE]",
 			"make one call of a plugin with a scripted host", pluginCall},

@@ -64,16 +64,18 @@ type formJSON struct {
 
 // pluginInspect tells what a plugin file is. What stands in the file comes first; then it is
 // started and asked what it is, and whatever it asks of the host in turn is refused. A module
-// can do nothing else; an executable runs with all the rights of who inspects it.
+// can do nothing else. An executable would run with all the rights of who inspects it, so it
+// is started only by -run.
 func pluginInspect(ctx context.Context, c *call) error {
 	c.stdout, c.stderr = plain{c.stdout}, plain{c.stderr}
 	flags := toolFlags()
 	asJSON := flags.Bool("json", false, "")
+	run := flags.Bool("run", false, "")
 	files, err := positionals(flags, c.args, 1, 1)
 	if err != nil {
 		return err
 	}
-	i, err := inspect(ctx, files[0], compileCache(c.env))
+	i, err := inspect(ctx, files[0], compileCache(c.env), *run)
 	if i.File == "" {
 		return err
 	}
@@ -87,7 +89,7 @@ func pluginInspect(ctx context.Context, c *call) error {
 	return errors.Join(write(c.stdout), err)
 }
 
-func inspect(ctx context.Context, file, cache string) (inspection, error) {
+func inspect(ctx context.Context, file, cache string, run bool) (inspection, error) {
 	code, err := readPlugin(file)
 	if err != nil {
 		return inspection{}, err
@@ -99,6 +101,9 @@ func inspect(ctx context.Context, file, cache string) (inspection, error) {
 	}
 	if i.Kind == anatomy.Executable {
 		i.GoVersion, i.GoPackage = anatomy.BuildInfo(code)
+		if !run {
+			return i, nil
+		}
 	} else {
 		a, err := anatomy.Read(code)
 		for _, imported := range a.Imports {
