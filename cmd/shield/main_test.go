@@ -44,6 +44,24 @@ func TestScripts(t *testing.T) {
 	testscript.Run(t, testscript.Params{Dir: "testdata", Cmds: commandsOfScripts, Setup: setupWith(t.TempDir()), RequireExplicitExec: true, RequireUniqueNames: true})
 }
 
+// TestPluginScripts runs testdata/plugin/*.txtar with the program as operators have it: with
+// the race detector in it, compiling one plugin takes as long as all of these.
+func TestPluginScripts(t *testing.T) {
+	dir := t.TempDir()
+	build := exec.Command("go", "build", "-o", filepath.Join(dir, "shield"), ".")
+	if out, err := build.CombinedOutput(); err != nil {
+		t.Fatalf("%v: %v\n%s", build, err, out)
+	}
+	with := setupWith(t.TempDir())
+	testscript.Run(t, testscript.Params{
+		Dir: "testdata/plugin", Cmds: commandsOfScripts, RequireExplicitExec: true, RequireUniqueNames: true,
+		Setup: func(env *testscript.Env) error {
+			env.Setenv("PATH", dir+string(os.PathListSeparator)+env.Getenv("PATH"))
+			return with(env)
+		},
+	})
+}
+
 // TestPostgresScripts runs testdata/postgres/*.txtar, which have the URL of an empty schema
 // in POSTGRES besides.
 func TestPostgresScripts(t *testing.T) {
