@@ -27,7 +27,7 @@ func TestMain(m *testing.M) {
 
 func open(ctx context.Context, code []byte) (*wasm.Module, error) {
 	return wasm.Open(ctx, wasm.Options{
-		Name: "hostile", Code: code, Granted: sdk.Capabilities(), Memory: 16 << 20, Timeout: 5 * time.Second,
+		Name: "hostile", Code: code, Granted: sdk.Capabilities(), Memory: 16 << 20, Timeout: 5 * time.Second, Fuel: 1 << 50,
 		Wait: time.Second, Instances: 1, Log: slog.New(slog.NewTextHandler(io.Discard, nil)), Prepare: prepare,
 	})
 }
