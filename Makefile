@@ -2,7 +2,6 @@
 SHELL := /bin/bash
 .DEFAULT_GOAL := help
 
-GOTESTSUM   := go run gotest.tools/gotestsum@v1.13.0
 STATICCHECK := go run honnef.co/go/tools/cmd/staticcheck@v0.8.2
 GOVULNCHECK := go run golang.org/x/vuln/cmd/govulncheck@v1.6.0
 VERSION     ?= $(shell git describe --tags --always --dirty 2>/dev/null || echo dev)
@@ -27,10 +26,9 @@ run: build ## start the quickstart on 127.0.0.1:8000
 	examples/quickstart/run.sh
 
 .PHONY: test
-test: ## every test, race detector on, against real Postgres and Redis
-	@mkdir -p build
+test: ## every test, with the race detector, against real Postgres and Redis
 	deploy/test/toolchains.sh
-	deploy/test/servers.sh $(GOTESTSUM) --format pkgname-and-test-fails --jsonfile build/test.json -- -race -timeout 15m $(TESTFLAGS) ./...
+	deploy/test/servers.sh deploy/test/suite.sh $(TESTFLAGS)
 
 .PHONY: bench
 bench: ## benchmarks, as ratios in one run
