@@ -11,6 +11,7 @@ import (
 	"runtime/debug"
 	"slices"
 	"sync"
+	"time"
 
 	goplugin "github.com/hashicorp/go-plugin"
 	"golang.org/x/net/netutil"
@@ -28,6 +29,7 @@ import (
 // honest one has one, and requests on each, which wait in memory until they are complete.
 const (
 	maxConnections = 4
+	greetingTime   = 2 * time.Second // for the handshakes of one, which the end of the server waits for
 	maxStreams     = 64
 )
 
@@ -61,6 +63,7 @@ func serveHost(r *run, broker *goplugin.GRPCBroker, cert *tls.Config) (*services
 	s := &services{visits: make(map[string]*visit), served: make(chan struct{}), log: r.opts.Log, name: r.opts.Name}
 	s.server = grpc.NewServer(
 		grpc.Creds(credentials.NewTLS(cert)),
+		grpc.ConnectionTimeout(greetingTime),
 		grpc.ForceServerCodecV2(rpc.Codec()),
 		grpc.MaxRecvMsgSize(wire.MaxMessage),
 		grpc.MaxHeaderListSize(maxHeader),

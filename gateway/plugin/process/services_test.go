@@ -139,7 +139,7 @@ func TestConnectionsOfAProcessAreBounded(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	s := &services{server: grpc.NewServer(), served: make(chan struct{})}
+	s := &services{server: grpc.NewServer(grpc.ConnectionTimeout(greetingTime)), served: make(chan struct{})}
 	go s.serve(l)
 	defer s.close()
 	connect := func() net.Conn {
