@@ -12,6 +12,7 @@ import (
 	"testing"
 	"unicode/utf8"
 
+	"github.com/materi/shield/gateway/plugin/sandbox"
 	"github.com/materi/shield/gateway/plugin/wasm"
 	"github.com/materi/shield/sdk"
 	"github.com/materi/shield/sdk/wire"
@@ -23,10 +24,11 @@ func (m *mirror) status(method wire.Method, in []byte) (wire.Status, error) {
 	if err == nil {
 		return wire.StatusOK, nil
 	}
-	for _, s := range []wire.Status{wire.StatusMalformed, wire.StatusUnknownMethod} {
-		if errors.Is(err, wasm.ErrProtocol) && strings.HasSuffix(err.Error(), fmt.Sprintf("returned status %d", s)) {
-			return s, nil
-		}
+	if errors.Is(err, sandbox.ErrUnknownMethod) {
+		return wire.StatusUnknownMethod, nil
+	}
+	if errors.Is(err, wasm.ErrProtocol) && strings.HasSuffix(err.Error(), fmt.Sprintf("returned status %d", wire.StatusMalformed)) {
+		return wire.StatusMalformed, nil
 	}
 	return 0, err
 }
