@@ -13,8 +13,8 @@ import (
 	"text/tabwriter"
 	"unicode"
 
+	"github.com/materi/shield/gateway/plugin"
 	"github.com/materi/shield/gateway/plugin/anatomy"
-	"github.com/materi/shield/gateway/plugin/signature"
 	"github.com/materi/shield/gateway/plugin/trial"
 	"github.com/materi/shield/sdk"
 	"github.com/materi/shield/sdk/contract"
@@ -157,7 +157,7 @@ func (i *inspection) ask(ctx context.Context, file, cache string) error {
 // are believed: that is for plugin verify.
 func signers(file, digest string) []signer {
 	list := []signer{}
-	b, err := readAtMost(file+signature.Suffix, signature.MaxFile)
+	b, err := plugin.ReadSignature(file)
 	if err != nil {
 		return list
 	}

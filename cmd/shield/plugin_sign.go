@@ -70,7 +70,7 @@ func pluginSign(_ context.Context, c *call) error {
 		return err
 	}
 	path := flags.Arg(0) + signature.Suffix
-	before, err := readAtMost(path, signature.MaxFile)
+	before, err := plugin.ReadSignature(flags.Arg(0))
 	if err != nil && !errors.Is(err, fs.ErrNotExist) {
 		return err
 	}
@@ -109,7 +109,7 @@ func pluginVerify(_ context.Context, c *call) error {
 	}
 	fmt.Fprintf(c.stdout, "sha256:%x\n", digest)
 	path := flags.Arg(0) + signature.Suffix
-	file, err := readAtMost(path, signature.MaxFile)
+	file, err := plugin.ReadSignature(flags.Arg(0))
 	if err != nil {
 		return err
 	}

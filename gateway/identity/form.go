@@ -25,8 +25,8 @@ type form struct {
 	sdk.Form
 }
 
-// formFor finds the provider that the operator named, or else the first that has a form. While providers are being
-// loaded it cannot be known, so the client is asked to come back.
+// formFor finds the form of the provider that the operator named, or else of the first that
+// has it. While providers are being loaded it cannot be known, so the client is asked to come back.
 func (a *API) formFor(kind sdk.FlowKind, name string) (form, error) {
 	for _, p := range a.Providers() {
 		if a.Login.Provider != "" && a.Login.Provider != p.Name {

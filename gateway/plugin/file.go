@@ -54,6 +54,12 @@ func ReadFile(path string) ([]byte, error) {
 	return readFile(path, maxFile)
 }
 
+// ReadSignature reads the signature file beside a plugin. An error is fs.ErrNotExist if there
+// is none.
+func ReadSignature(plugin string) ([]byte, error) {
+	return readFile(plugin+signature.Suffix, signature.MaxFile)
+}
+
 func readFile(path string, most int64) ([]byte, error) {
 	// Opening a pipe would wait for somebody to write into it.
 	info, err := os.Stat(path)
@@ -105,7 +111,7 @@ func (t trust) signer(path string, digest signature.Digest) (string, error) {
 	if len(t.keys) == 0 && !t.signed {
 		return "", nil
 	}
-	sig, err := readFile(path+signature.Suffix, signature.MaxFile)
+	sig, err := ReadSignature(path)
 	if errors.Is(err, fs.ErrNotExist) && !t.signed {
 		return "", nil
 	}
