@@ -52,12 +52,13 @@ func Dial(cfg config.Redis) (redis.UniversalClient, error) {
 // shared keeps budgets in Redis. Once Redis failed it is left alone until a probe finds
 // it well, so at most the requests that were under way wait for it in vain.
 type shared struct {
-	client  redis.UniversalClient
-	limiter *redis_rate.Limiter
-	prefix  string
-	self    string // names this process among the replicas
-	log     *slog.Logger
-	metrics *metrics
+	client   redis.UniversalClient
+	limiter  *redis_rate.Limiter
+	prefix   string
+	self     string // names this process among the replicas
+	log      *slog.Logger
+	metrics  *metrics
+	patience time.Duration // for one question, callTimeout
 
 	down  atomic.Bool
 	alive atomic.Int64 // replicas, as last counted
@@ -66,6 +67,7 @@ type shared struct {
 func newShared(client redis.UniversalClient, prefix string, log *slog.Logger, m *metrics) *shared {
 	s := &shared{
 		client: client, limiter: redis_rate.NewLimiter(prefixed{client, prefix}), prefix: prefix, self: rand.Text(), log: log, metrics: m,
+		patience: callTimeout,
 	}
 	s.alive.Store(1)
 	return s
@@ -76,7 +78,7 @@ func (s *shared) take(ctx context.Context, limit config.RateLimit, budget budget
 	if s.down.Load() {
 		return nil, false
 	}
-	call, cancel := context.WithTimeout(ctx, callTimeout)
+	call, cancel := context.WithTimeout(ctx, s.patience)
 	defer cancel()
 	result, err := s.limiter.Allow(call, budget.String(), redis_rate.Limit{Rate: limit.Limit, Burst: limit.Burst, Period: limit.Period})
 	if err == nil {
