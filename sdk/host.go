@@ -218,6 +218,11 @@ const (
 	CodeUserNotFound       = "USER_NOT_FOUND"
 	CodeProviderError      = "OAUTH_PROVIDER_ERROR"
 	CodeUnavailable        = "SERVICE_UNAVAILABLE"
+	CodeOAuthCode          = "OAUTH_CODE_INVALID"       // the other side did not grant, or what it gave does not hold
+	CodeSAMLNotConfigured  = "SAML_NOT_CONFIGURED"      // no identity provider for this name, domain or workspace
+	CodeSAMLAssertion      = "SAML_ASSERTION_INVALID"   // a response that does not hold
+	CodeSAMLSignature      = "SAML_SIGNATURE_INVALID"   // a signature that is missing or does not hold
+	CodeForbidden          = "INSUFFICIENT_PERMISSIONS" // known, and may not sign in here
 
 	// CodeInternal is what an error becomes that is not an [*Error].
 	CodeInternal = "INTERNAL_ERROR"

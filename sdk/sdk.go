@@ -15,7 +15,8 @@ import (
 // runs plugins of version N-1, which is [OldestABI].
 //
 //	1  the capabilities kv, password and log
-//	2  the capabilities http, jwt, xmldsig and secret; [Request.Headers]; [Manifest.Concurrent]
+//	2  the capabilities http, jwt, xmldsig and secret; [Request.Headers]; [Manifest.Concurrent];
+//	   [Logout], [FlowForget], [Step.Party], [Flow.Session], [Identity.Session], [Identity.Tokens]
 const (
 	ABI       = 2
 	OldestABI = 1
@@ -23,6 +24,9 @@ const (
 
 // MaxSave is the most that a [Step] may ask the gateway to keep, in bytes.
 const MaxSave = 16 << 10
+
+// MaxTokens is the most that [Identity.Tokens] may hold, in bytes.
+const MaxTokens = 16 << 10
 
 // Provider is one way to prove who one is. The gateway never calls one instance
 // concurrently unless [Manifest.Concurrent] says that it may; it may run many instances, and
@@ -95,6 +99,11 @@ const (
 	FlowChange   FlowKind = "change"
 	FlowLink     FlowKind = "link"
 	FlowLogout   FlowKind = "logout"
+
+	// FlowForget removes whatever the provider keeps by which [Flow.Subject] could log in, and
+	// ends in [Changed]. Nobody can begin it: the gateway does, when an identity is taken from an
+	// account. A provider that keeps such things has a form of it, any other has none.
+	FlowForget FlowKind = "forget"
 )
 
 // Manifest says what a provider is.
@@ -146,7 +155,8 @@ type Flow struct {
 	Nonce         string // single use
 	PKCEVerifier  string // RFC 7636; its S256 challenge is PKCEChallenge
 	PKCEChallenge string
-	Subject       string // change, link, logout: the signed-in person's subject at this provider
+	Subject       string // change, link, logout, forget: the person's subject at this provider
+	Session       string // logout: [Identity.Session] of the login that ends
 	Saved         []byte // Continue: what the step before saved
 	StartedAt     time.Time
 }
@@ -179,12 +189,17 @@ type Step struct {
 	Done     *Done
 	Changed  *Changed
 	Denied   *Denied
+	Logout   *Logout
 
 	Save []byte // at most [MaxSave] bytes
+
+	// Party names the other side of the flow where one provider speaks to several: a name of the
+	// provider's settings, of letters, digits, dots, dashes and underscores. Metrics tell it.
+	Party string
 }
 
 // Kind names the one pointer that is set: "redirect", "post", "prompt", "mail", "done",
-// "changed" or "denied". It is empty when none or several are, which is no valid step.
+// "changed", "denied" or "logout". It is empty when none or several are, which is no valid step.
 func (s Step) Kind() string {
 	kind, n := "", 0
 	for _, c := range [...]struct {
@@ -198,6 +213,7 @@ func (s Step) Kind() string {
 		{s.Done != nil, "done"},
 		{s.Changed != nil, "changed"},
 		{s.Denied != nil, "denied"},
+		{s.Logout != nil, "logout"},
 	} {
 		if c.set {
 			kind = c.kind
@@ -242,10 +258,26 @@ type Done struct{ Identity Identity }
 type Changed struct{ Subject string }
 
 // Denied says no. Code is one of the gateway's public codes; see the Code constants. It
-// leaves the flow as it was, so that a one-time link still serves after a mistake.
+// leaves the flow as it was, so that a one-time link still serves after a mistake; but a
+// flow that came back from another site is over, whatever the answer.
 type Denied struct {
 	Code   string
 	Fields []FieldError // for CodeValidation, CodeWeakPassword
+}
+
+// Logout ends sessions because the other side says so, or says that it has ended its own. It
+// ends a flow of [FlowLogout].
+type Logout struct {
+	// Issuer and Subject say whose sessions end: those that this provider began. Without a
+	// subject none does.
+	Issuer  string
+	Subject string
+	// Sessions are those of the other side, as [Identity.Session] named them. Empty: all.
+	Sessions []string
+	// URL is where the browser takes the answer to, by redirect, or by a form that submits itself
+	// if there are Fields. Empty: nobody waits for one.
+	URL    string
+	Fields map[string]string
 }
 
 // FieldError says what is wrong with one field.
@@ -268,4 +300,11 @@ type Identity struct {
 	AMR           []string // RFC 8176
 	ACR           string
 	Attributes    map[string]string
+
+	// Session is what the other side calls this login: the SessionIndex of SAML, the sid of
+	// OpenID Connect. [FlowLogout] is told it.
+	Session string
+	// Tokens are what the other side issued for later use, if the operator wants them kept. The
+	// gateway keeps them encrypted beside the identity. At most [MaxTokens] bytes.
+	Tokens []byte
 }

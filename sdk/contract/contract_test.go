@@ -65,6 +65,7 @@ func TestFlowsThatRecoverNeverEndInALogin(t *testing.T) {
 		sdk.FlowVerify:   {done: true},
 		sdk.FlowLink:     {done: true},
 		sdk.FlowLogout:   {done: true},
+		sdk.FlowForget:   {changed: true},
 		sdk.FlowRecover:  {changed: true},
 		sdk.FlowChange:   {changed: true},
 		"":               {},
@@ -123,11 +124,35 @@ func TestStepIsRefused(t *testing.T) {
 		"reserved attribute":    id(func(i *sdk.Identity) { i.Attributes = map[string]string{"roles": "owner"} }),
 		"reserved in capitals":  id(func(i *sdk.Identity) { i.Attributes = map[string]string{"Workspace_IDs": "x"} }),
 		"endless attribute":     id(func(i *sdk.Identity) { i.Attributes = map[string]string{"a": long} }),
+		"endless session":       id(func(i *sdk.Identity) { i.Session = long }),
+		"session with a break":  id(func(i *sdk.Identity) { i.Session = "a\nb" }),
+		"endless tokens":        id(func(i *sdk.Identity) { i.Tokens = make([]byte, sdk.MaxTokens+1) }),
+		"party with markup":     {Denied: &sdk.Denied{Code: sdk.CodeUserNotFound}, Party: "<b>"},
+		"endless party":         {Denied: &sdk.Denied{Code: sdk.CodeUserNotFound}, Party: long},
 		"endless groups":        id(func(i *sdk.Identity) { i.Groups = make([]string, maxGroups+1) }),
 	} {
 		if Step(sdk.FlowLogin, s) == nil {
 			t.Errorf("%s: no error", name)
 		}
+	}
+	for name, l := range map[string]sdk.Logout{
+		"to script":             {URL: "javascript:alert(1)"},
+		"fields for nobody":     {Fields: map[string]string{"a": "b"}},
+		"with odd field":        {URL: "https://a.test/", Fields: map[string]string{"<b>": ""}},
+		"of subject with break": {Subject: "a\nb"},
+		"of endless issuer":     {Issuer: long},
+		"of endless session":    {Subject: "s", Sessions: []string{long}},
+		"of endless sessions":   {Subject: "s", Sessions: make([]string, maxFields+1)},
+	} {
+		if Step(sdk.FlowLogout, sdk.Step{Logout: &l}) == nil {
+			t.Errorf("logout %s: no error", name)
+		}
+	}
+	if err := Step(sdk.FlowLogout, sdk.Step{Logout: &sdk.Logout{Issuer: "i", Subject: "s", URL: "https://a.test/"}}); err != nil {
+		t.Errorf("a good logout: %v", err)
+	}
+	if Step(sdk.FlowLogin, sdk.Step{Logout: &sdk.Logout{}}) == nil {
+		t.Error("logout in a login: no error")
 	}
 	if err := Step(sdk.FlowRecover, sdk.Step{Changed: &sdk.Changed{}}); err == nil {
 		t.Error("changed without a subject: no error")

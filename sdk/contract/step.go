@@ -15,6 +15,7 @@ var codes = []string{
 	sdk.CodeInvalidCredentials, sdk.CodeEmailNotVerified, sdk.CodeEmailExists,
 	sdk.CodeInvalidEmail, sdk.CodeWeakPassword, sdk.CodeValidation, sdk.CodeMissingField,
 	sdk.CodeInvalidToken, sdk.CodeUserNotFound, sdk.CodeProviderError, sdk.CodeUnavailable,
+	sdk.CodeOAuthCode, sdk.CodeSAMLNotConfigured, sdk.CodeSAMLAssertion, sdk.CodeSAMLSignature, sdk.CodeForbidden,
 	sdk.CodeInternal,
 }
 
@@ -28,7 +29,8 @@ var stepsOf = map[sdk.FlowKind][]string{
 	sdk.FlowRecover:  {"redirect", "prompt", "mail", "changed", "denied"},
 	sdk.FlowChange:   {"prompt", "mail", "changed", "denied"},
 	sdk.FlowLink:     {"redirect", "post", "prompt", "mail", "done", "denied"},
-	sdk.FlowLogout:   {"redirect", "post", "done", "denied"},
+	sdk.FlowLogout:   {"redirect", "post", "logout", "done", "denied"},
+	sdk.FlowForget:   {"changed"},
 }
 
 // templates are the mails that the gateway has words for.
@@ -54,6 +56,9 @@ func Step(kind sdk.FlowKind, s sdk.Step) error {
 	if len(s.Save) > sdk.MaxSave {
 		return fmt.Errorf("%s: %d bytes to save, at most %d are allowed", what, len(s.Save), sdk.MaxSave)
 	}
+	if s.Party != "" && !name(s.Party, maxName, "._-") {
+		return fmt.Errorf("%s: party %q: want letters, digits, dots, dashes and underscores", what, clip(s.Party))
+	}
 	if err := content(s); err != nil {
 		return fmt.Errorf("%s: %w", what, err)
 	}
@@ -74,6 +79,8 @@ func content(s sdk.Step) error {
 		return Identity(s.Done.Identity)
 	case s.Changed != nil:
 		return subject(s.Changed.Subject)
+	case s.Logout != nil:
+		return logout(*s.Logout)
 	}
 	return denied(*s.Denied)
 }
@@ -82,15 +89,43 @@ func post(p sdk.Post) error {
 	if err := location(p.URL); err != nil {
 		return err
 	}
-	if len(p.Fields) > maxFields {
-		return fmt.Errorf("%d fields: at most %d are allowed", len(p.Fields), maxFields)
+	return postFields(p.Fields)
+}
+
+func postFields(m map[string]string) error {
+	if len(m) > maxFields {
+		return fmt.Errorf("%d fields: at most %d are allowed", len(m), maxFields)
 	}
-	for k, v := range p.Fields {
+	for k, v := range m {
 		if !name(k, maxName, "_-.") || len(v) > maxPostForm {
 			return fmt.Errorf("field %q: its name is not plain or its value too long", clip(k))
 		}
 	}
 	return nil
+}
+
+func logout(l sdk.Logout) error {
+	if l.Subject != "" {
+		if err := subject(l.Subject); err != nil {
+			return err
+		}
+	}
+	if !text(l.Issuer, maxText) {
+		return fmt.Errorf("issuer is too long or not plain text")
+	}
+	if !texts(l.Sessions, maxFields, maxText) {
+		return fmt.Errorf("sessions are too many, too long or not plain text")
+	}
+	if l.URL == "" {
+		if len(l.Fields) > 0 {
+			return fmt.Errorf("there are fields and no URL")
+		}
+		return nil
+	}
+	if err := location(l.URL); err != nil {
+		return err
+	}
+	return postFields(l.Fields)
 }
 
 func prompt(p sdk.Prompt) error {
@@ -158,6 +193,12 @@ func Identity(id sdk.Identity) error {
 	}
 	if !texts(id.Groups, maxGroups, maxLabel) || !texts(id.AMR, maxFields, maxName) {
 		return fmt.Errorf("groups or amr are too many, too long or not plain text")
+	}
+	if !text(id.Session, maxText) {
+		return fmt.Errorf("session is too long or not plain text")
+	}
+	if len(id.Tokens) > sdk.MaxTokens {
+		return fmt.Errorf("%d bytes of tokens, at most %d are allowed", len(id.Tokens), sdk.MaxTokens)
 	}
 	return attributes(id.Attributes)
 }

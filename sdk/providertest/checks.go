@@ -56,7 +56,7 @@ func (s Suite) unknownFlows(t T) {
 	flows := []sdk.Flow{{ID: "f", Kind: "nonsense"}, {ID: "f"}}
 	for _, kind := range []sdk.FlowKind{
 		sdk.FlowLogin, sdk.FlowRegister, sdk.FlowVerify, sdk.FlowRecover,
-		sdk.FlowChange, sdk.FlowLink, sdk.FlowLogout,
+		sdk.FlowChange, sdk.FlowLink, sdk.FlowLogout, sdk.FlowForget,
 	} {
 		flows = append(flows, sdk.Flow{ID: "f", Kind: kind, Form: "nonsense"})
 	}

@@ -53,7 +53,8 @@ func encodeFlow(m sdk.Flow) []byte {
 	b = appendString(b, 8, m.PKCEChallenge)
 	b = appendString(b, 9, m.Subject)
 	b = appendBytes(b, 10, m.Saved)
-	return appendTime(b, 11, m.StartedAt)
+	b = appendTime(b, 11, m.StartedAt)
+	return appendString(b, 12, m.Session)
 }
 
 func decodeFlow(b []byte, m *sdk.Flow) error {
@@ -81,6 +82,8 @@ func decodeFlow(b []byte, m *sdk.Flow) error {
 			return f.toBytes(&m.Saved)
 		case 11:
 			return f.toTime(&m.StartedAt)
+		case 12:
+			return toString(f, &m.Session)
 		}
 		return nil
 	})

@@ -25,7 +25,10 @@ func encodeStep(m sdk.Step) []byte {
 	if m.Denied != nil {
 		b = appendMessage(b, 8, encodeDenied(*m.Denied))
 	}
-	return b
+	if m.Logout != nil {
+		b = appendMessage(b, 9, encodeLogout(*m.Logout))
+	}
+	return appendString(b, 10, m.Party)
 }
 
 func decodeStep(b []byte, m *sdk.Step) error {
@@ -34,26 +37,31 @@ func decodeStep(b []byte, m *sdk.Step) error {
 		case 1:
 			return f.toBytes(&m.Save)
 		case 2:
-			*m = sdk.Step{Save: m.Save, Redirect: m.Redirect}
+			*m = sdk.Step{Save: m.Save, Party: m.Party, Redirect: m.Redirect}
 			return toOption(f, &m.Redirect, decodeRedirect)
 		case 3:
-			*m = sdk.Step{Save: m.Save, Post: m.Post}
+			*m = sdk.Step{Save: m.Save, Party: m.Party, Post: m.Post}
 			return toOption(f, &m.Post, decodePost)
 		case 4:
-			*m = sdk.Step{Save: m.Save, Prompt: m.Prompt}
+			*m = sdk.Step{Save: m.Save, Party: m.Party, Prompt: m.Prompt}
 			return toOption(f, &m.Prompt, decodePrompt)
 		case 5:
-			*m = sdk.Step{Save: m.Save, Mail: m.Mail}
+			*m = sdk.Step{Save: m.Save, Party: m.Party, Mail: m.Mail}
 			return toOption(f, &m.Mail, decodeMail)
 		case 6:
-			*m = sdk.Step{Save: m.Save, Done: m.Done}
+			*m = sdk.Step{Save: m.Save, Party: m.Party, Done: m.Done}
 			return toOption(f, &m.Done, decodeDone)
 		case 7:
-			*m = sdk.Step{Save: m.Save, Changed: m.Changed}
+			*m = sdk.Step{Save: m.Save, Party: m.Party, Changed: m.Changed}
 			return toOption(f, &m.Changed, decodeChanged)
 		case 8:
-			*m = sdk.Step{Save: m.Save, Denied: m.Denied}
+			*m = sdk.Step{Save: m.Save, Party: m.Party, Denied: m.Denied}
 			return toOption(f, &m.Denied, decodeDenied)
+		case 9:
+			*m = sdk.Step{Save: m.Save, Party: m.Party, Logout: m.Logout}
+			return toOption(f, &m.Logout, decodeLogout)
+		case 10:
+			return toString(f, &m.Party)
 		}
 		return nil
 	})
@@ -169,6 +177,32 @@ func decodeFieldError(b []byte, m *sdk.FieldError) error {
 	})
 }
 
+func encodeLogout(m sdk.Logout) []byte {
+	b := appendString([]byte(nil), 1, m.Issuer)
+	b = appendString(b, 2, m.Subject)
+	b = appendStrings(b, 3, m.Sessions)
+	b = appendString(b, 4, m.URL)
+	return appendMap(b, 5, m.Fields)
+}
+
+func decodeLogout(b []byte, m *sdk.Logout) error {
+	return each(b, func(f field) error {
+		switch f.num {
+		case 1:
+			return toString(f, &m.Issuer)
+		case 2:
+			return toString(f, &m.Subject)
+		case 3:
+			return toStrings(f, &m.Sessions)
+		case 4:
+			return toString(f, &m.URL)
+		case 5:
+			return toMap(f, &m.Fields)
+		}
+		return nil
+	})
+}
+
 func encodeIdentity(m sdk.Identity) []byte {
 	b := appendString([]byte(nil), 1, m.Issuer)
 	b = appendString(b, 2, m.Subject)
@@ -179,7 +213,9 @@ func encodeIdentity(m sdk.Identity) []byte {
 	b = appendStrings(b, 7, m.Groups)
 	b = appendStrings(b, 8, m.AMR)
 	b = appendString(b, 9, m.ACR)
-	return appendMap(b, 10, m.Attributes)
+	b = appendMap(b, 10, m.Attributes)
+	b = appendString(b, 11, m.Session)
+	return appendBytes(b, 12, m.Tokens)
 }
 
 func decodeIdentity(b []byte, m *sdk.Identity) error {
@@ -205,6 +241,10 @@ func decodeIdentity(b []byte, m *sdk.Identity) error {
 			return toString(f, &m.ACR)
 		case 10:
 			return toMap(f, &m.Attributes)
+		case 11:
+			return toString(f, &m.Session)
+		case 12:
+			return f.toBytes(&m.Tokens)
 		}
 		return nil
 	})

@@ -85,6 +85,11 @@ func messagesOf2() []message {
 	return []message{
 		kind("Manifest.concurrent", sdk.Manifest{ID: "ldap", ABI: 2, Concurrent: true}, EncodeManifest, DecodeManifest),
 		kind("CallRequest.headers", Call{Request: sdk.Request{Headers: map[string]string{"X-Api-Key": "k", "": ""}}}, EncodeCall, DecodeCall),
+		kind("CallRequest.logout", Call{Flow: sdk.Flow{ID: "f", Kind: sdk.FlowLogout, Subject: "s", Session: "_1"}}, EncodeCall, DecodeCall),
+		step("logout", sdk.Step{Party: "corp", Save: []byte{1}, Logout: &sdk.Logout{
+			Issuer: "urn:idp", Subject: "s", Sessions: []string{"_1", ""}, URL: "https://x/slo", Fields: map[string]string{"SAMLResponse": "PA=="},
+		}}),
+		step("done_session", sdk.Step{Party: "corp", Done: &sdk.Done{Identity: sdk.Identity{Subject: "s", Session: "_1", Tokens: []byte("{}")}}}),
 		kind("FetchRequest", sdk.HTTPRequest{Method: "POST", URL: "https://x/y", Header: header, Body: []byte("b")}, EncodeFetch, DecodeFetch),
 		kind("FetchReply", sdk.HTTPResponse{Status: 404, Header: header, Body: []byte("b"), URL: "https://x/z"}, EncodeFetched, DecodeFetched),
 		kind("Result", []byte("value"), func(b []byte) []byte { return EncodeResult(b, nil) }, DecodeResult),

@@ -43,7 +43,7 @@ function putFields(w: Writer, num: u32, fields: Field[]): void {
 }
 
 /** What one flow asks of a person at its beginning. The flow is "login", "register",
- * "verify", "recover", "change", "link" or "logout"; the name tells two forms of one flow
+ * "verify", "recover", "change", "link", "logout" or "forget"; the name tells two forms of one flow
  * apart. */
 export class Form {
   constructor(

@@ -78,7 +78,7 @@ typedef struct shield_field {
 
 /* What one flow asks of a person at its beginning. */
 typedef struct shield_form {
-	const char *flow; /* "login", "register", "verify", "recover", "change", "link" or "logout" */
+	const char *flow; /* "login", "register", "verify", "recover", "change", "link", "logout" or "forget" */
 	const char *name; /* tells two forms of one flow apart */
 	const char *label;
 	const shield_field *fields;

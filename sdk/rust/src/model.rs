@@ -40,7 +40,7 @@ pub struct Manifest {
 /// What one flow asks of a person at its beginning.
 #[derive(Clone, Debug, Default)]
 pub struct Form {
-    /// "login", "register", "verify", "recover", "change", "link" or "logout".
+    /// "login", "register", "verify", "recover", "change", "link", "logout" or "forget".
     pub flow: String,
     /// Tells two forms of one flow apart.
     pub name: String,
