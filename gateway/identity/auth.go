@@ -261,6 +261,9 @@ func (a *API) providers(ctx *fasthttp.RequestCtx, _ Params) error {
 	for _, p := range a.Providers() {
 		out := providerJSON{Name: p.Name, Kind: p.Manifest.Kind, Label: p.Label, Forms: []formJSON{}}
 		for _, f := range p.Manifest.Forms {
+			if !offered(f) {
+				continue
+			}
 			fields := []fieldJSON{}
 			for _, field := range f.Fields {
 				fields = append(fields, fieldJSON(field))
