@@ -4,7 +4,6 @@ import (
 	"crypto/rand"
 	"crypto/sha256"
 	"encoding/base64"
-	"errors"
 	"fmt"
 	"net/http"
 	"net/http/cookiejar"
@@ -20,22 +19,20 @@ import (
 
 // awayPlugins are testdata/away of each kind, built once.
 var awayPlugins = sync.OnceValues(func() (map[string]string, error) {
-	files := map[string]string{"oauth": "", "saml": ""}
-	var mu sync.Mutex
-	var builds sync.WaitGroup
-	var errs []error
-	for kind := range files {
-		builds.Go(func() {
-			file, err := wasmtest.Build("./testdata/away", filepath.Join(filepath.Dir(compileCache), "away-"+kind), "-X main.kind="+kind)
-			mu.Lock()
-			defer mu.Unlock()
-			files[kind] = file
-			errs = append(errs, err)
-		})
+	files := map[string]string{}
+	for _, kind := range []string{"oauth", "saml"} {
+		file, err := wasmtest.Build("./testdata/away", filepath.Join(filepath.Dir(compileCache), "away-"+kind), "-X main.kind="+kind)
+		if err != nil {
+			return nil, err
+		}
+		files[kind] = file
 	}
-	builds.Wait()
-	return files, errors.Join(errs...)
+	return files, nil
 })
+
+// warm is done by the first gateway with these plugins: it compiles them for those after it,
+// which would else all do so at once.
+var warm sync.Once
 
 // Pages that may get one-time codes, and the site that there is not.
 const (
@@ -67,6 +64,12 @@ func federated(t testing.TB) func(*config.Config) {
 
 // startFederated starts a gateway and waits until its providers are loaded.
 func startFederated(t testing.TB, in *installation, change ...func(*config.Config)) *gate {
+	t.Helper()
+	warm.Do(func() { launchFederated(t, onSQLite(t)) })
+	return launchFederated(t, in, change...)
+}
+
+func launchFederated(t testing.TB, in *installation, change ...func(*config.Config)) *gate {
 	t.Helper()
 	g := in.start(t, append([]func(*config.Config){federated(t)}, change...)...)
 	eventually(t, "all providers are loaded", func() bool {
@@ -377,6 +380,25 @@ func TestAStateIsSpentOnceUnder64ParallelTries(t *testing.T) {
 	})
 }
 
+// Two tabs, or a double click, of somebody who was never here before.
+func TestFirstLoginsOfOnePersonAtOnceAreOneUser(t *testing.T) {
+	onBoth(t, func(t *testing.T, in *installation) {
+		g := startFederated(t, in)
+		b := g.browser(t)
+		states := make([]string, 64)
+		for i := range states {
+			states[i] = b.leave(t, "/auth/oauth/corp").Get("state")
+		}
+		subject, users := newSubject(), map[string]bool{}
+		for _, a := range crowd(t, func(i int) (answer, error) { return b.tryBack("corp", states[i], somewhere("ok", subject)) }) {
+			users[a.tokens(t).User.ID] = true
+		}
+		if len(users) != 1 {
+			t.Errorf("%d users, want 1", len(users))
+		}
+	})
+}
+
 func TestRedirectURIsAreComparedLetterByLetter(t *testing.T) {
 	t.Parallel()
 	g := startFederated(t, onSQLite(t))
@@ -443,6 +465,7 @@ func TestDoubledParametersAreRefusedAndSpendNothing(t *testing.T) {
 	b.get(t, "/auth/oauth/corp/callback?state="+state+"&code="+good).tokens(t)
 
 	relay := g.samlState(t, b, "/auth/saml/login")
+	good = url.QueryEscape(somewhere("ok", newSubject()))
 	body := "RelayState=" + relay + "&SAMLResponse=" + good
 	for _, body := range []string{body + "&SAMLResponse=x", body + "&RelayState=" + relay, body + ";x=y", body + "%zz"} {
 		a, err := b.try(http.MethodPost, "/auth/saml/acs", body, field("Content-Type", "application/x-www-form-urlencoded"))
@@ -696,7 +719,7 @@ func TestThePageThatPostsRunsNoOtherScript(t *testing.T) {
 	a := g.get(t, "/auth/saml/login?idp=post").ok(t, http.StatusOK)
 	a.discreet(t)
 	sum := sha256.Sum256([]byte("document.forms[0].submit()"))
-	policy := "default-src 'none'; script-src 'sha256-" + base64.StdEncoding.EncodeToString(sum[:]) + "'; form-action https://idp.example; frame-ancestors 'none'; base-uri 'none'"
+	policy := "default-src 'none'; script-src 'sha256-" + base64.StdEncoding.EncodeToString(sum[:]) + "'; form-action https:; frame-ancestors 'none'; base-uri 'none'"
 	if got := a.header.Get("Content-Security-Policy"); got != policy {
 		t.Errorf("Content-Security-Policy = %q, want %q", got, policy)
 	}

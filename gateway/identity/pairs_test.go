@@ -77,22 +77,18 @@ func FuzzPairs(f *testing.F) {
 	})
 }
 
-func TestOnlyOriginsGoIntoAPolicy(t *testing.T) {
+func TestAFormGoesToTheWebAlone(t *testing.T) {
 	for target, want := range map[string]string{
-		"https://idp.example/sso?a=b": "https://idp.example",
-		"http://127.0.0.1:8080/":      "http://127.0.0.1:8080",
-		"https://[::1]:8443/sso":      "https://[::1]:8443",
-		"https://a;script-src/":       "",
-		"https://a,b/":                "",
-		"https://*/":                  "",
-		"https://'unsafe-inline'/":    "",
+		"https://idp.example/sso?a=b": "https:",
+		"https://a;script-src/":       "https:", // whatever it names, none of it is in the policy
+		"http://127.0.0.1:8080/":      "http: https:",
 		"javascript:alert(1)":         "",
 		"//idp.example":               "",
 		"https:///sso":                "",
 		"data:text/html,x":            "",
 	} {
-		if got, err := originOf(target); got != want || (err == nil) != (want != "") {
-			t.Errorf("originOf(%q) = %q, %v, want %q", target, got, err, want)
+		if got, err := targetsOf(target); got != want || (err == nil) != (want != "") {
+			t.Errorf("targetsOf(%q) = %q, %v, want %q", target, got, err, want)
 		}
 	}
 }
