@@ -199,7 +199,10 @@ type answer struct {
 	Template string            `json:"template,omitempty"`
 	To       string            `json:"to,omitempty"`
 	Vars     map[string]string `json:"vars,omitempty"`
+	Issuer   string            `json:"issuer,omitempty"`
 	Subject  string            `json:"subject,omitempty"`
+	Sessions []string          `json:"sessions,omitempty"`
+	Party    string            `json:"party,omitempty"`
 	Identity *identity         `json:"identity,omitempty"`
 	Fields   any               `json:"fields,omitempty"`
 	Save     []byte            `json:"save,omitempty"`
@@ -221,6 +224,8 @@ type identity struct {
 	AMR           []string          `json:"amr,omitempty"`
 	ACR           string            `json:"acr,omitempty"`
 	Attributes    map[string]string `json:"attributes,omitempty"`
+	Session       string            `json:"session,omitempty"`
+	Tokens        []byte            `json:"tokens,omitempty"`
 }
 
 type field struct {
@@ -238,7 +243,7 @@ type fieldError struct {
 
 // StepJSON returns a step as indented JSON.
 func StepJSON(s sdk.Step) []byte {
-	a := answer{Step: s.Kind(), Save: s.Save}
+	a := answer{Step: s.Kind(), Party: s.Party, Save: s.Save}
 	switch {
 	case s.Redirect != nil:
 		a.URL = s.Redirect.URL
@@ -259,6 +264,11 @@ func StepJSON(s sdk.Step) []byte {
 		a.Subject, a.Identity = s.Done.Identity.Subject, (*identity)(&s.Done.Identity)
 	case s.Changed != nil:
 		a.Subject = s.Changed.Subject
+	case s.Logout != nil:
+		a.Issuer, a.Subject, a.Sessions, a.URL = s.Logout.Issuer, s.Logout.Subject, s.Logout.Sessions, s.Logout.URL
+		if len(s.Logout.Fields) > 0 {
+			a.Fields = s.Logout.Fields
+		}
 	case s.Denied != nil:
 		a.Code = s.Denied.Code
 		var list []fieldError
