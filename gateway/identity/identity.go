@@ -25,6 +25,7 @@ import (
 type flows interface {
 	Begin(ctx context.Context, a login.Attempt) (login.Outcome, error)
 	Continue(ctx context.Context, token string, purposes []sdk.FlowKind, a login.Attempt) (login.Outcome, error)
+	Unlink(ctx context.Context, caller login.Caller, identityID string, from login.Client) error
 }
 
 // sessions is what identity needs of package session.
@@ -41,6 +42,8 @@ type sessions interface {
 // users is what identity needs of the store.
 type users interface {
 	User(ctx context.Context, id string) (account.User, error)
+	// IdentitiesOf returns the logins of a user, oldest first.
+	IdentitiesOf(ctx context.Context, userID string) ([]account.Identity, error)
 }
 
 // issuer signs access tokens.
@@ -122,6 +125,8 @@ func (a *API) Endpoints() []Endpoint {
 		{"auth.providers.login", "POST", "/auth/providers/{provider}/{form}", false, a.loginAt},
 		{"users.get", "GET", "/api/users/{id}", true, a.getUser},
 		{"users.password", "POST", "/api/users/{id}/password", true, a.changePassword},
+		{"users.identities", "GET", "/api/users/{id}/identities", true, a.listIdentities},
+		{"users.identities.unlink", "DELETE", "/api/users/{id}/identities/{identity_id}", true, a.unlinkIdentity},
 		{"well-known.jwks", "GET", "/.well-known/jwks.json", false, a.jwks},
 		{"well-known.openid-configuration", "GET", "/.well-known/openid-configuration", false, a.metadata},
 		{"well-known.oauth-authorization-server", "GET", "/.well-known/oauth-authorization-server", false, a.metadata},

@@ -9,6 +9,7 @@ import (
 	"context"
 	"crypto/sha256"
 	"encoding/base64"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"log/slog"
@@ -30,6 +31,9 @@ type providers interface {
 	Begin(ctx context.Context, provider string, flow sdk.Flow, req sdk.Request) (plugin.Answer, error)
 	Continue(ctx context.Context, provider string, flow sdk.Flow, req sdk.Request) (plugin.Answer, error)
 	Kind(provider string) string
+	// Info returns what is known of a configured provider; its manifest is missing while it is
+	// not loaded.
+	Info(provider string) (plugin.Info, bool)
 }
 
 // sessions is what login needs of the sessions.
@@ -48,13 +52,14 @@ type Outbox interface {
 	Wake()
 }
 
-// Options are the needs of [New]. All fields are required.
+// Options are the needs of [New]. All fields but Previous are required.
 type Options struct {
 	Store      Store
 	Providers  providers
 	Sessions   sessions
 	Outbox     Outbox
 	Key        *seal.Key
+	Previous   []*seal.Key // open what was sealed before Key, and seal nothing
 	Config     config.Login
 	PublicURL  string
 	Now        func() time.Time
@@ -69,6 +74,7 @@ type Login struct {
 	sessions  sessions
 	outbox    Outbox
 	saves     *seal.Box
+	tokens    *seal.Ring // those of other sites that are kept
 	cfg       config.Login
 	publicURL string
 	now       func() time.Time
@@ -87,6 +93,7 @@ func New(o Options) (*Login, error) {
 		sessions:  o.Sessions,
 		outbox:    o.Outbox,
 		saves:     o.Key.Box("flow"),
+		tokens:    seal.NewRing("tokens", o.Key, o.Previous...),
 		cfg:       o.Config,
 		publicURL: o.PublicURL,
 		now:       o.Now,
@@ -112,6 +119,8 @@ type Attempt struct {
 	Client   Client
 	// Caller is set for flows of somebody who is logged in (change, link, logout).
 	Caller *Caller
+
+	mailed string // the canonical address whose mailed link was followed
 }
 
 // Client is where an attempt comes from.
@@ -151,6 +160,8 @@ type LoggedIn struct {
 type Denied struct {
 	Code   string
 	Fields []sdk.FieldError
+	// Link says that the account is there, and that the login can be linked from inside.
+	Link bool
 }
 
 // Error returns the code.
@@ -158,7 +169,7 @@ func (d *Denied) Error() string { return "denied: " + d.Code }
 
 // Codes of [Denied] beside those of package sdk.
 const (
-	CodeSuspended = "ACCOUNT_SUSPENDED"
+	CodeSuspended = account.CodeSuspended
 )
 
 // ErrUnsupported says that a provider answered with a step that its flow cannot take.
@@ -213,16 +224,44 @@ func (l *Login) begin(ctx context.Context, a Attempt) (Outcome, error) {
 }
 
 func (l *Login) resume(ctx context.Context, f Flow, a Attempt) (Outcome, error) {
-	saved, err := l.saves.Open(f.Sealed, f.ID)
+	written, err := l.openLetter(f)
 	if err != nil {
-		return Outcome{}, fmt.Errorf("flow %s: %w", f.ID, err)
+		return Outcome{}, err
 	}
-	flow := sdk.Flow{ID: f.ID, Kind: f.Kind, Form: f.Form, Saved: saved, StartedAt: f.CreatedAt}
+	a.mailed = account.CanonicalEmail(written.To)
+	flow := sdk.Flow{ID: f.ID, Kind: f.Kind, Form: f.Form, Saved: written.Saved, StartedAt: f.CreatedAt}
 	answer, err := l.providers.Continue(ctx, f.Provider, flow, l.request(a))
 	if err != nil {
 		return Outcome{}, err
 	}
 	return l.settle(ctx, a, flow, f, answer)
+}
+
+// letter is what the gateway remembers of a mailed link, sealed in the row of its flow. To
+// is what the link proves when it is followed, whatever the provider says then.
+type letter struct {
+	To    string
+	Saved []byte
+}
+
+func (l *Login) sealLetter(flowID string, v letter) ([]byte, error) {
+	plain, err := json.Marshal(v)
+	if err != nil {
+		return nil, fmt.Errorf("flow %s: %w", flowID, err)
+	}
+	return l.saves.Seal(plain, flowID), nil
+}
+
+func (l *Login) openLetter(f Flow) (letter, error) {
+	var v letter
+	plain, err := l.saves.Open(f.Sealed, f.ID)
+	if err == nil {
+		err = json.Unmarshal(plain, &v)
+	}
+	if err != nil {
+		return letter{}, fmt.Errorf("flow %s: %w", f.ID, err)
+	}
+	return v, nil
 }
 
 // repeat runs an attempt again while its commit finds that the state it was computed from
