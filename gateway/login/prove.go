@@ -29,7 +29,7 @@ func (l *Login) prove(ctx context.Context, c *Commit, a Attempt, id sdk.Identity
 	case account.JoinOwner:
 		user = *e.Owner
 		c.UpdateUser = unchanged(user)
-		l.link(c, a.Client, e, id, decision)
+		l.link(c, a.Client, e, id, decision.String())
 	case account.TakeOver:
 		user, err = l.takeOver(ctx, c, a, e, id)
 	case account.SignInOld:
@@ -159,22 +159,22 @@ func (l *Login) takeOver(ctx context.Context, c *Commit, a Attempt, e account.Ev
 	c.UpdateUser = unchanged(user)
 	user.Status, user.Verified, user.VerifiedBy, user.Name = account.Active, true, e.VerifiedBy(), account.CleanName(id.Name)
 	c.UpdateUser.Status, c.UpdateUser.Verified, c.UpdateUser.VerifiedBy, c.UpdateUser.Name = user.Status, true, &user.VerifiedBy, &user.Name
-	l.link(c, a.Client, e, id, account.TakeOver)
+	l.link(c, a.Client, e, id, account.TakeOver.String())
 	taken := event(c, audit.AccountTakenOver, user.ID, user.ID, *c.NewIdentity, a.Client)
 	taken.Details[audit.Removed] = strconv.Itoa(len(old))
 	c.Audit = append(c.Audit, taken)
 	return user, nil
 }
 
-// link adds to a commit that a new identity is the owner's of its address, with the evidence.
-func (l *Login) link(c *Commit, from Client, e account.Evidence, id sdk.Identity, rule account.Decision) {
+// link adds to a commit that a new identity is the owner's, with the evidence.
+func (l *Login) link(c *Commit, from Client, e account.Evidence, id sdk.Identity, rule string) {
 	provider := e.Provider.Name
 	c.NewIdentity = &account.Identity{
 		ID: account.NewID(), UserID: e.Owner.ID, Provider: provider, Issuer: issuerOf(provider, id.Issuer), Subject: id.Subject,
 		Email: e.Email, CreatedAt: c.Now, LastUsedAt: c.Now,
 	}
 	linked := event(c, audit.IdentityLinked, e.Owner.ID, e.Owner.ID, *c.NewIdentity, from)
-	linked.Details[audit.Rule] = rule.String()
+	linked.Details[audit.Rule] = rule
 	linked.Details[audit.OwnerProof] = ownerProof(*e.Owner)
 	c.Audit = append(c.Audit, linked)
 }

@@ -29,8 +29,10 @@ func (l *Login) settle(ctx context.Context, a Attempt, flow sdk.Flow, came Flow,
 		return l.verified(ctx, c, a, step.Done.Identity)
 	case step.Changed != nil:
 		return l.changed(ctx, c, a, step.Changed.Subject)
+	case step.Logout != nil && a.Kind == sdk.FlowLogout:
+		return l.loggedOut(ctx, c, a, *step.Logout)
 	}
-	return Outcome{}, fmt.Errorf("provider %s, %s: %w", a.Provider, a.Kind, ErrUnsupported)
+	return Outcome{}, l.unsupported(a)
 }
 
 // mailed queues a mail, with a one-time link that continues the flow where the template
@@ -62,15 +64,15 @@ func (l *Login) mailed(ctx context.Context, c Commit, a Attempt, flow sdk.Flow, 
 		}
 		userID = user.ID
 	}
-	link, ttl, ok := l.linkOf(m.Template)
+	link, ttl, ok := l.mailedLink(m.Template)
 	if !ok {
 		return Outcome{}, fmt.Errorf("provider %s: mail template %q: %w", a.Provider, m.Template, ErrUnsupported)
 	}
-	sealed, err := l.sealLetter(flow.ID, letter{m.To, save})
+	sealed, err := sealed(l.saves, flow.ID, letter{m.To, save})
 	if err != nil {
 		return Outcome{}, err
 	}
-	token, hash := newToken()
+	token, hash := newToken(purposeMail)
 	c.NewFlow = &Flow{
 		ID:        flow.ID,
 		Hash:      hash,
@@ -108,6 +110,11 @@ func (l *Login) loggedIn(ctx context.Context, c Commit, a Attempt, id sdk.Identi
 	if err != nil {
 		return Outcome{}, err
 	}
+	return l.open(ctx, c, a, user, id)
+}
+
+// open makes the session of a user whom the account rules admit.
+func (l *Login) open(ctx context.Context, c Commit, a Attempt, user account.User, id sdk.Identity) (Outcome, error) {
 	sess, refresh, err := l.sessions.Start(user.ID, session.Login{
 		Method: l.providers.Kind(a.Provider), AMR: id.AMR, IdentityID: identityOf(c), Upstream: id.Session,
 		IP: a.Client.IP, UserAgent: a.Client.UserAgent,
@@ -192,8 +199,8 @@ func (l *Login) commit(ctx context.Context, c Commit) error {
 	return nil
 }
 
-// linkOf returns how the link of a mail template is made and how long it is valid.
-func (l *Login) linkOf(template string) (link func(token string) string, ttl time.Duration, ok bool) {
+// mailedLink returns how the link of a mail template is made and how long it is valid.
+func (l *Login) mailedLink(template string) (link func(token string) string, ttl time.Duration, ok bool) {
 	switch template {
 	case mail.TemplateVerify:
 		return func(t string) string { return l.publicURL + "/auth/verify/" + t }, l.cfg.VerifyTTL, true

@@ -31,11 +31,3 @@ func (l *Login) Tokens(ctx context.Context, identityID string) ([]byte, error) {
 	}
 	return tokens, nil
 }
-
-// identityOf is the identity that a commit logs in with.
-func identityOf(c Commit) string {
-	if c.NewIdentity != nil {
-		return c.NewIdentity.ID
-	}
-	return c.TouchIdentity
-}
