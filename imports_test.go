@@ -171,6 +171,7 @@ var domains = []struct {
 	{"gateway/seal", nil},
 	{"gateway/route", nil},
 	{"gateway/account", nil},
+	{"gateway/audit", nil},
 	{"gateway/password", nil},
 	{"gateway/token", nil},
 	{"gateway/xmlsig", nil},
@@ -191,11 +192,11 @@ var domains = []struct {
 	{"gateway/plugin/anatomy", nil},
 	{"gateway/plugin/trial", []string{"gateway/plugin/anatomy", "gateway/plugin/process", "gateway/plugin/sandbox", "gateway/plugin/wasm"}},
 	{"gateway/plugin", []string{"gateway/plugin/egress", "gateway/plugin/grant", "gateway/plugin/process", "gateway/plugin/sandbox", "gateway/plugin/signature", "gateway/plugin/wasm"}},
-	{"gateway/login", []string{"gateway/account", "gateway/mail", "gateway/plugin", "gateway/seal", "gateway/session"}},
+	{"gateway/login", []string{"gateway/account", "gateway/audit", "gateway/mail", "gateway/plugin", "gateway/seal", "gateway/session"}},
 	{"gateway/identity", []string{
 		"gateway/access", "gateway/account", "gateway/edge", "gateway/login", "gateway/plugin", "gateway/ratelimit", "gateway/session", "gateway/token",
 	}},
-	{"gateway/store", []string{"gateway/account", "gateway/login", "gateway/mail", "gateway/plugin", "gateway/seal", "gateway/session"}},
+	{"gateway/store", []string{"gateway/account", "gateway/audit", "gateway/login", "gateway/mail", "gateway/plugin", "gateway/seal", "gateway/session"}},
 	{"gateway/store/postgres", []string{"gateway/store"}},
 	{"gateway/store/sqlite", []string{"gateway/store"}},
 }

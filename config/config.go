@@ -15,25 +15,26 @@ import "time"
 // spellings; min and max are inclusive; required keys have no default; format names an
 // entry of the formats table.
 type Config struct {
-	Server     Server      `yaml:"server" doc:"The listener: where clients connect, and what they may send."`
-	Debug      bool        `yaml:"debug" env:"DEBUG" doc:"Development mode. It changes defaults that reveal more to clients; never set it in production."`
-	DataDir    string      `yaml:"data_dir" doc:"Directory for what the gateway makes itself: keys, the SQLite file, the compile cache. Made with mode 0700."`
-	SecretKey  Secret      `yaml:"secret_key" format:"secret" env:"SECRET_KEY" doc:"At least 32 random characters. Refresh tokens, one-time links and stored secrets are bound to it. Made in data_dir when absent."`
-	Log        Log         `yaml:"log" doc:"The log on standard error, one JSON record a line."`
-	Admin      Admin       `yaml:"admin" doc:"Probes and metrics."`
-	Tracing    Tracing     `yaml:"tracing" doc:"W3C trace context."`
-	Database   Database    `yaml:"database" doc:"Where users, sessions and flows are kept."`
-	Redis      Redis       `yaml:"redis" doc:"Shared rate limits. Without it limits are counted in this process."`
-	Token      Token       `yaml:"token" doc:"The access tokens that Shield issues, and their keys."`
-	Issuers    []Issuer    `yaml:"issuers" doc:"Other issuers whose access tokens are accepted, each with its JWKS."`
-	Session    Session     `yaml:"session" doc:"Refresh tokens and sessions."`
-	Login      Login       `yaml:"login" doc:"What holds for every way to log in."`
-	Mail       Mail        `yaml:"mail" doc:"How mail leaves."`
-	Plugins    Plugins     `yaml:"plugins" doc:"What holds for every plugin file: signatures."`
-	Providers  []Provider  `yaml:"providers" doc:"The ways to prove who one is: plugins and their settings."`
-	RateLimits []RateLimit `yaml:"rate_limits" doc:"Named limits. A route refers to them by name; the built-in ones may be changed here."`
-	Upstreams  []Upstream  `yaml:"upstreams" doc:"The services behind the gateway."`
-	Routes     []Route     `yaml:"routes" doc:"Which request goes where, and who may send it."`
+	Server             Server      `yaml:"server" doc:"The listener: where clients connect, and what they may send."`
+	Debug              bool        `yaml:"debug" env:"DEBUG" doc:"Development mode. It changes defaults that reveal more to clients; never set it in production."`
+	DataDir            string      `yaml:"data_dir" doc:"Directory for what the gateway makes itself: keys, the SQLite file, the compile cache. Made with mode 0700."`
+	SecretKey          Secret      `yaml:"secret_key" format:"secret" env:"SECRET_KEY" doc:"At least 32 random characters. Refresh tokens, one-time links and stored secrets are bound to it. Made in data_dir when absent."`
+	PreviousSecretKeys []Secret    `yaml:"previous_secret_keys" format:"secret" doc:"Secret keys of before, the newest first. Tokens of other sites that are kept encrypted under one of them can still be read; nothing new is bound to it."`
+	Log                Log         `yaml:"log" doc:"The log on standard error, one JSON record a line."`
+	Admin              Admin       `yaml:"admin" doc:"Probes and metrics."`
+	Tracing            Tracing     `yaml:"tracing" doc:"W3C trace context."`
+	Database           Database    `yaml:"database" doc:"Where users, sessions and flows are kept."`
+	Redis              Redis       `yaml:"redis" doc:"Shared rate limits. Without it limits are counted in this process."`
+	Token              Token       `yaml:"token" doc:"The access tokens that Shield issues, and their keys."`
+	Issuers            []Issuer    `yaml:"issuers" doc:"Other issuers whose access tokens are accepted, each with its JWKS."`
+	Session            Session     `yaml:"session" doc:"Refresh tokens and sessions."`
+	Login              Login       `yaml:"login" doc:"What holds for every way to log in."`
+	Mail               Mail        `yaml:"mail" doc:"How mail leaves."`
+	Plugins            Plugins     `yaml:"plugins" doc:"What holds for every plugin file: signatures."`
+	Providers          []Provider  `yaml:"providers" doc:"The ways to prove who one is: plugins and their settings."`
+	RateLimits         []RateLimit `yaml:"rate_limits" doc:"Named limits. A route refers to them by name; the built-in ones may be changed here."`
+	Upstreams          []Upstream  `yaml:"upstreams" doc:"The services behind the gateway."`
+	Routes             []Route     `yaml:"routes" doc:"Which request goes where, and who may send it."`
 }
 
 // Server is the section of the listener.
@@ -135,6 +136,8 @@ type Session struct {
 // Login is the section of what holds for every way to log in.
 type Login struct {
 	Provider        string        `yaml:"provider" doc:"The provider that /auth/login, /auth/register and the other endpoints without a provider in their path ask. Default: the first that has the form; with several providers name one, or while it is not loaded another could be asked."`
+	SAMLProvider    string        `yaml:"saml_provider" doc:"The provider that the endpoints below /auth/saml ask. Default: the first of the kind saml."`
+	RedirectURIs    []string      `yaml:"redirect_uris" format:"redirect-uri" doc:"Where a browser may be sent to after a login at another site, each spelled exactly as clients name it in redirect_uri: https, http on loopback, or a scheme of an app that has a dot in it, such as com.example.app:/signed-in."`
 	ExistingAccount string        `yaml:"existing_account" enum:"silent,conflict" doc:"What registering a known address answers: the same as an unknown one, or 409. Default: silent, and conflict with debug."`
 	VerifiedPage    string        `yaml:"verified_page" format:"page" doc:"Where the browser goes after a verified link. Empty: a JSON answer."`
 	VerifyTTL       time.Duration `yaml:"verify_ttl" min:"1m" max:"7d" doc:"How long a verification link is valid."`
@@ -166,7 +169,7 @@ type SMTP struct {
 
 // RateLimit is a named limit.
 type RateLimit struct {
-	Name   string        `yaml:"name" required:"true" format:"name" doc:"Routes refer to it by this name. login, login-ip, login-account, register, password-reset, magic-link, verify-resend and refresh are built in."`
+	Name   string        `yaml:"name" required:"true" format:"name" doc:"Routes refer to it by this name. login, login-ip, login-account, sso, register, password-reset, magic-link, verify-resend and refresh are built in."`
 	Limit  int           `yaml:"limit" min:"1" doc:"How many requests in the period."`
 	Period time.Duration `yaml:"period" min:"1s" max:"31d" doc:"The period."`
 	Burst  int           `yaml:"burst" min:"0" doc:"How many at once. Default: limit."`

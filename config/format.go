@@ -12,6 +12,8 @@ import (
 	"strconv"
 	"strings"
 	"unicode"
+
+	"golang.org/x/net/idna"
 )
 
 // format is what a string must look like. check's error goes on from the value, as in
@@ -30,6 +32,7 @@ const (
 	idPattern     = `^[A-Za-z0-9][A-Za-z0-9._-]{0,62}$`
 	hostPattern   = `^[a-z0-9_]([a-z0-9_-]{0,61}[a-z0-9_])?(\.[a-z0-9_]([a-z0-9_-]{0,61}[a-z0-9_])?)*$`
 	wordPattern   = `^[!-~]+$`
+	domainPattern = `^[a-z0-9]([a-z0-9-]*[a-z0-9])?(\.[a-z0-9]([a-z0-9-]*[a-z0-9])?)*$`
 	headerPattern = `^[A-Za-z0-9][A-Za-z0-9-]{0,62}$`
 	pathPattern   = `^/([A-Za-z0-9._~!$&'()*,=:@/-]|%[2-9A-F][0-9A-F])*$`
 )
@@ -40,6 +43,7 @@ var (
 	header   = regexp.MustCompile(headerPattern)
 	id       = regexp.MustCompile(idPattern)
 	hostname = regexp.MustCompile(hostPattern)
+	mailHost = regexp.MustCompile(domainPattern)
 	word     = regexp.MustCompile(wordPattern)
 	plain    = regexp.MustCompile(`^[A-Za-z0-9._~!$&'()*,=:@-]$`)
 	urlPath  = regexp.MustCompile(pathPattern)
@@ -49,28 +53,31 @@ var (
 
 // formats are the formats that tags may name. The table is never changed.
 var formats = map[string]format{
-	"name":        {check: matches(name, "is not a name; write up to 63 lower-case letters, digits and dashes, a letter first"), pattern: namePattern},
-	"id":          {check: matches(id, "is not a name; write up to 63 letters, digits, dots, dashes and underscores"), pattern: idPattern},
-	"word":        {check: matches(word, "is not one word; write visible ASCII characters without spaces"), pattern: wordPattern},
-	"text":        {check: text},
-	"secret":      {check: secret},
-	"host":        {check: host},
-	"hosts":       {check: hosts},
-	"hostport":    {check: hostport},
-	"cidr":        {check: cidr},
-	"origin":      {check: origin, pattern: `^https?://[^/?#]+/?$`},
-	"upstream":    {check: origin, pattern: `^https?://[^/?#]+/?$`},
-	"https":       {check: https, pattern: `^https?://`},
-	"page":        {check: page, pattern: `^https?://`},
-	"mailbox":     {check: mailbox},
-	"path":        {check: canonicalPath, pattern: pathPattern},
-	"database":    {check: database},
-	"redis":       {check: redis},
-	"sha256":      {check: matches(hash, "is not a SHA-256 digest; write 64 lower-case hexadecimal digits, as sha256sum does"), pattern: hashPattern},
-	"header":      {check: shownHeader, pattern: headerPattern},
-	"egress":      {check: egress, pattern: `^https?://[^/?#@]+$`},
-	"private-key": {check: privateKey, key: true},
-	"public-key":  {check: publicKey, key: true},
+	"name":         {check: matches(name, "is not a name; write up to 63 lower-case letters, digits and dashes, a letter first"), pattern: namePattern},
+	"id":           {check: matches(id, "is not a name; write up to 63 letters, digits, dots, dashes and underscores"), pattern: idPattern},
+	"word":         {check: matches(word, "is not one word; write visible ASCII characters without spaces"), pattern: wordPattern},
+	"text":         {check: text},
+	"secret":       {check: secret},
+	"host":         {check: host},
+	"hosts":        {check: hosts},
+	"hostport":     {check: hostport},
+	"cidr":         {check: cidr},
+	"origin":       {check: origin, pattern: `^https?://[^/?#]+/?$`},
+	"upstream":     {check: origin, pattern: `^https?://[^/?#]+/?$`},
+	"https":        {check: https, pattern: `^https?://`},
+	"page":         {check: page, pattern: `^https?://`},
+	"redirect-uri": {check: redirectURI, pattern: `^[a-z][a-z0-9+.-]*:`},
+	"mailbox":      {check: mailbox},
+	"path":         {check: canonicalPath, pattern: pathPattern},
+	"database":     {check: database},
+	"redis":        {check: redis},
+	"sha256":       {check: matches(hash, "is not a SHA-256 digest; write 64 lower-case hexadecimal digits, as sha256sum does"), pattern: hashPattern},
+	"header":       {check: shownHeader, pattern: headerPattern},
+	"egress":       {check: egress, pattern: `^https?://[^/?#@]+$`},
+	"domain":       {check: domain, pattern: domainPattern},
+	"domains":      {check: trusted, pattern: `^\*$|` + domainPattern},
+	"private-key":  {check: privateKey, key: true},
+	"public-key":   {check: publicKey, key: true},
 }
 
 func matches(re *regexp.Regexp, wrong string) func(string) error {
@@ -186,6 +193,26 @@ func origin(s string) error {
 	return nil
 }
 
+// domain is one of e-mail addresses, in the one spelling in which addresses are compared.
+func domain(s string) error {
+	ascii, err := idna.Lookup.ToASCII(strings.ToLower(s))
+	if err != nil || len(ascii) > 253 || !mailHost.MatchString(ascii) {
+		return errors.New("is not the domain of an e-mail address; write what stands after the at sign, such as example.com")
+	}
+	if ascii != s {
+		return errors.New("is not as domains are compared; write it in lower case, and letters beyond ASCII in the xn-- form")
+	}
+	return nil
+}
+
+// trusted is a domain, or all of them.
+func trusted(s string) error {
+	if s == "*" {
+		return nil
+	}
+	return domain(s)
+}
+
 // egress is a server that a plugin may reach. A port has one spelling, and so has an address:
 // what ends in a number is an IPv4 address to some, and must be one to all.
 func egress(s string) error {
@@ -243,6 +270,28 @@ func page(s string) error {
 		return errors.New("is sent in clear; use https (http is for loopback alone)")
 	}
 	return nil
+}
+
+// redirectURI is where a browser takes a one-time code to: a page as private as its scheme
+// keeps it, or an app that the system knows by a scheme of its own (RFC 8252 §7.1). What is
+// appended must be the only one of its name.
+func redirectURI(s string) error {
+	u, err := url.Parse(s)
+	odd := func(r rune) bool { return r <= ' ' || r > '~' || strings.ContainsRune(`#*\"<>`, r) }
+	if err != nil || u.User != nil || u.Opaque != "" || !strings.HasPrefix(s, u.Scheme+":") || strings.ContainsFunc(s, odd) {
+		return errors.New("is not a URI to go back to; write for instance https://app.example.com/signed-in, in ASCII, without a user, a fragment or an asterisk")
+	}
+	query, err := url.ParseQuery(u.RawQuery)
+	if err != nil || query.Has("code") || query.Has("error") || query.Has("request_id") {
+		return errors.New("has a query with code, error or request_id in it, or none that can be read; these are added by the gateway")
+	}
+	switch {
+	case u.Scheme == "http" || u.Scheme == "https":
+		return page(s)
+	case strings.Contains(u.Scheme, "."):
+		return nil
+	}
+	return errors.New("has a scheme that browsers or other apps know, too; use https, http on loopback, or the reverse domain of an app, such as com.example.app")
 }
 
 // isPrivate reports whether what is sent to u cannot be read on the way.

@@ -261,6 +261,9 @@ func (a *API) providers(ctx *fasthttp.RequestCtx, _ Params) error {
 	for _, p := range a.Providers() {
 		out := providerJSON{Name: p.Name, Kind: p.Manifest.Kind, Label: p.Label, Forms: []formJSON{}}
 		for _, f := range p.Manifest.Forms {
+			if !forPeople(f.Flow) {
+				continue
+			}
 			fields := []fieldJSON{}
 			for _, field := range f.Fields {
 				fields = append(fields, fieldJSON(field))
@@ -270,4 +273,14 @@ func (a *API) providers(ctx *fasthttp.RequestCtx, _ Params) error {
 		list = append(list, out)
 	}
 	return edge.WriteJSON(ctx, fasthttp.StatusOK, map[string]any{"providers": list})
+}
+
+// forPeople reports whether forms of a flow are for a page to show. The others are begun by
+// the gateway itself, or by endpoints of their own.
+func forPeople(kind sdk.FlowKind) bool {
+	switch kind {
+	case sdk.FlowLink, sdk.FlowLogout, sdk.FlowForget:
+		return false
+	}
+	return true
 }

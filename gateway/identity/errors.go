@@ -44,6 +44,13 @@ var answers = map[string]answer{
 	sdk.CodeInvalidToken:       {400, "The link is not valid any more."},
 	sdk.CodeUserNotFound:       {404, "There is no such user."},
 	sdk.CodeProviderError:      {502, "The identity provider failed."},
+	sdk.CodeOAuthCode:          {400, "The login at the other site was not granted, or its code is not valid any more."},
+	codeState:                  {400, "This login is unknown here, or not of this browser, or over. Begin again."},
+	sdk.CodeSAMLNotConfigured:  {400, "There is no identity provider for this."},
+	sdk.CodeSAMLAssertion:      {400, "The answer of the identity provider is not valid, or not any more."},
+	sdk.CodeSAMLSignature:      {400, "The answer of the identity provider has no valid signature."},
+	sdk.CodeForbidden:          {403, "This account may not sign in here."},
+	login.CodeDuplicate:        {409, "This login is linked to another account."},
 	sdk.CodeUnavailable:        {503, "The service is not available now."},
 }
 
@@ -53,7 +60,7 @@ func (a *API) translate(err error) error {
 		return err
 	}
 	if denied, ok := errors.AsType[*login.Denied](err); ok {
-		return coded(denied.Code, denied.Fields, err)
+		return a.denied(denied, err)
 	}
 	if failed, ok := errors.AsType[*sdk.Error](err); ok {
 		return coded(failed.Code, nil, err)
@@ -80,6 +87,16 @@ func (a *API) translate(err error) error {
 		return edge.Unavailable("Too many attempts at once. Try again.", time.Second, err)
 	case a.Unavailable(err), errors.Is(err, context.DeadlineExceeded):
 		return edge.Unavailable("The service is not available now.", 5*time.Second, err)
+	}
+	return err
+}
+
+// denied words a no of a provider or of the account rules.
+func (a *API) denied(d *login.Denied, cause error) error {
+	err := coded(d.Code, d.Fields, cause)
+	if e, ok := errors.AsType[*edge.Error](err); ok && d.Link {
+		e.Message = "An account with this e-mail address exists. Sign in as before, and link this login from the account."
+		e.Details = map[string]bool{"link": true}
 	}
 	return err
 }

@@ -30,6 +30,9 @@ type providers interface {
 	Begin(ctx context.Context, provider string, flow sdk.Flow, req sdk.Request) (plugin.Answer, error)
 	Continue(ctx context.Context, provider string, flow sdk.Flow, req sdk.Request) (plugin.Answer, error)
 	Kind(provider string) string
+	// Info returns what is known of a configured provider; its manifest is missing while it is
+	// not loaded.
+	Info(provider string) (plugin.Info, bool)
 }
 
 // sessions is what login needs of the sessions.
@@ -48,13 +51,14 @@ type Outbox interface {
 	Wake()
 }
 
-// Options are the needs of [New]. All fields are required.
+// Options are the needs of [New]. All fields but Previous are required.
 type Options struct {
 	Store      Store
 	Providers  providers
 	Sessions   sessions
 	Outbox     Outbox
 	Key        *seal.Key
+	Previous   []*seal.Key // open what was sealed before Key, and seal nothing
 	Config     config.Login
 	PublicURL  string
 	Now        func() time.Time
@@ -68,12 +72,20 @@ type Login struct {
 	providers providers
 	sessions  sessions
 	outbox    Outbox
-	saves     *seal.Box
+	saves     *seal.Box  // mailed links
+	trips     *seal.Box  // flows that are away
+	claims    *seal.Box  // one-time codes
+	tokens    *seal.Ring // those of other sites that are kept
+	links     *seal.Box  // links that wait for their browser
 	cfg       config.Login
 	publicURL string
 	now       func() time.Time
 	log       *slog.Logger
 	attempts  *prometheus.CounterVec
+
+	// observe is told how flows end at providers that speak to other sites: party is what the
+	// provider calls the other side, err nil for a login or logout, a *Denied or a failure.
+	observe func(provider, kind, party string, err error)
 }
 
 // New returns a Login.
@@ -87,10 +99,15 @@ func New(o Options) (*Login, error) {
 		sessions:  o.Sessions,
 		outbox:    o.Outbox,
 		saves:     o.Key.Box("flow"),
+		tokens:    seal.NewRing("tokens", o.Key, o.Previous...),
+		trips:     o.Key.Box("flow/away"),
+		claims:    o.Key.Box("flow/code"),
+		links:     o.Key.Box("flow/link"),
 		cfg:       o.Config,
 		publicURL: o.PublicURL,
 		now:       o.Now,
 		log:       o.Log,
+		observe:   func(string, string, string, error) {},
 		attempts: prometheus.NewCounterVec(prometheus.CounterOpts{
 			Name: "materi_auth_attempts_total",
 			Help: "Attempts to log in, by kind of provider and outcome.",
@@ -112,6 +129,10 @@ type Attempt struct {
 	Client   Client
 	// Caller is set for flows of somebody who is logged in (change, link, logout).
 	Caller *Caller
+	// Away is set for flows that go to another site.
+	Away *Away
+
+	mailed string // the canonical address whose mailed link was followed
 }
 
 // Client is where an attempt comes from.
@@ -127,9 +148,17 @@ type Caller struct {
 	SessionID string
 }
 
-// Outcome is how an attempt went. At most one of its parts is set.
+// Outcome is how an attempt went. At most one of its parts is set, but for Return.
 type Outcome struct {
 	LoggedIn *LoggedIn
+	// Leave says that the flow goes on at another site; or with LoggedOut, that the answer of
+	// the logout has to be taken there.
+	Leave     *Leave
+	LoggedOut bool
+	// Code is a one-time code for the page of Return; see [Login.Exchange].
+	Code   string
+	Linked *Linked
+	Return *Return
 	// Mailed says that a mail goes out, or would for an address that is known. User is the
 	// person who registered, unless the answer must not tell.
 	Mailed bool
@@ -151,6 +180,8 @@ type LoggedIn struct {
 type Denied struct {
 	Code   string
 	Fields []sdk.FieldError
+	// Link says that the account is there, and that the login can be linked from inside.
+	Link bool
 }
 
 // Error returns the code.
@@ -158,7 +189,8 @@ func (d *Denied) Error() string { return "denied: " + d.Code }
 
 // Codes of [Denied] beside those of package sdk.
 const (
-	CodeSuspended = "ACCOUNT_SUSPENDED"
+	CodeSuspended = account.CodeSuspended
+	CodeDuplicate = "DUPLICATE_RESOURCE" // the login is linked to another user
 )
 
 // ErrUnsupported says that a provider answered with a step that its flow cannot take.
@@ -174,7 +206,9 @@ func (l *Login) Begin(ctx context.Context, a Attempt) (Outcome, error) {
 	start := l.now()
 	out, err := l.repeat(ctx, func() (Outcome, error) { return l.begin(ctx, a) })
 	out, err = l.hush(ctx, a, out, err)
-	l.count(a, err)
+	if out.Leave == nil { // else it has only begun
+		l.count(a, err)
+	}
 	if l.tellsOfAddress(a) {
 		l.wait(ctx, start)
 	}
@@ -199,13 +233,16 @@ func (l *Login) Continue(ctx context.Context, token string, purposes []sdk.FlowK
 
 func (l *Login) begin(ctx context.Context, a Attempt) (Outcome, error) {
 	flow := sdk.Flow{ID: account.NewID(), Kind: a.Kind, Form: a.Form, StartedAt: l.now()}
+	if a.Away != nil {
+		return l.depart(ctx, a, flow)
+	}
 	if a.Caller != nil {
 		var err error
 		if flow.Subject, err = l.subjectOf(ctx, a.Caller.UserID, a.Provider); err != nil {
 			return Outcome{}, err
 		}
 	}
-	answer, err := l.providers.Begin(ctx, a.Provider, flow, l.request(a))
+	answer, err := l.ask(ctx, l.providers.Begin, a, flow)
 	if err != nil {
 		return Outcome{}, err
 	}
@@ -213,16 +250,24 @@ func (l *Login) begin(ctx context.Context, a Attempt) (Outcome, error) {
 }
 
 func (l *Login) resume(ctx context.Context, f Flow, a Attempt) (Outcome, error) {
-	saved, err := l.saves.Open(f.Sealed, f.ID)
-	if err != nil {
-		return Outcome{}, fmt.Errorf("flow %s: %w", f.ID, err)
+	var written letter
+	if err := opened(l.saves, f, &written); err != nil {
+		return Outcome{}, err
 	}
-	flow := sdk.Flow{ID: f.ID, Kind: f.Kind, Form: f.Form, Saved: saved, StartedAt: f.CreatedAt}
+	a.mailed = account.CanonicalEmail(written.To)
+	flow := sdk.Flow{ID: f.ID, Kind: f.Kind, Form: f.Form, Saved: written.Saved, StartedAt: f.CreatedAt}
 	answer, err := l.providers.Continue(ctx, f.Provider, flow, l.request(a))
 	if err != nil {
 		return Outcome{}, err
 	}
 	return l.settle(ctx, a, flow, f, answer)
+}
+
+// letter is what the gateway remembers of a mailed link, sealed in the row of its flow. To
+// is what the link proves when it is followed, whatever the provider says then.
+type letter struct {
+	To    string
+	Saved []byte
 }
 
 // repeat runs an attempt again while its commit finds that the state it was computed from
@@ -243,7 +288,7 @@ func lost(err error) bool {
 
 // flowOf finds the flow of a one-time token.
 func (l *Login) flowOf(ctx context.Context, token string, purposes []sdk.FlowKind) (Flow, error) {
-	hash, ok := hashOf(token)
+	hash, ok := hashOf(purposeMail, token)
 	if !ok {
 		return Flow{}, ErrSpent
 	}
@@ -358,16 +403,24 @@ func (l *Login) count(a Attempt, err error) {
 	l.attempts.WithLabelValues(l.providers.Kind(a.Provider), status).Inc()
 }
 
+// Purposes of one-time tokens. A token is known for its own alone.
+const (
+	purposeMail     = ""
+	purposeState    = "state"
+	purposeExchange = "exchange"
+	purposeLink     = "link"
+)
+
 // newToken returns a one-time token of 256 random bits and the hash that is stored.
-func newToken() (token string, hash []byte) {
-	raw := seal.Random(32)
-	sum := sha256.Sum256(raw)
-	return base64.RawURLEncoding.EncodeToString(raw), sum[:]
+func newToken(purpose string) (token string, hash []byte) {
+	token = newSecret()
+	hash, _ = hashOf(purpose, token)
+	return token, hash
 }
 
 // hashOf returns the stored hash of a token, if the string can be one. Decoding is strict,
 // so that a token has one spelling.
-func hashOf(token string) ([]byte, bool) {
+func hashOf(purpose, token string) ([]byte, bool) {
 	if len(token) != 43 {
 		return nil, false
 	}
@@ -375,6 +428,6 @@ func hashOf(token string) ([]byte, bool) {
 	if err != nil {
 		return nil, false
 	}
-	sum := sha256.Sum256(raw)
+	sum := sha256.Sum256(append([]byte(purpose), raw...))
 	return sum[:], true
 }

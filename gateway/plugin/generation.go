@@ -83,6 +83,8 @@ func (g *generation) same(cfg config.Provider, in inputs) bool {
 	running := g.cfg
 	running.Label, cfg.Label = "", "" // it is for people, and changes without a start
 	running.Plugin, cfg.Plugin = "", ""
+	running.TrustEmail, cfg.TrustEmail = nil, nil // these two are for the account rules
+	running.AllowedDomains, cfg.AllowedDomains = nil, nil
 	return g.inputs == in && reflect.DeepEqual(running, cfg)
 }
 
