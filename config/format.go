@@ -71,6 +71,7 @@ var formats = map[string]format{
 	"egress":      {check: egress, pattern: `^https?://[^/?#@]+$`},
 	"private-key": {check: privateKey, key: true},
 	"public-key":  {check: publicKey, key: true},
+	"certificate": {check: certificate, key: true},
 }
 
 func matches(re *regexp.Regexp, wrong string) func(string) error {
