@@ -21,6 +21,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	"github.com/materi/shield/config"
+	"github.com/materi/shield/gateway/access"
 	"github.com/materi/shield/gateway/identity"
 )
 
@@ -194,7 +195,7 @@ func commandList() (string, error) {
 func limitTable() (string, error) {
 	by := map[string]string{
 		"login": "address and account together", "login-ip": "address", "login-account": "account", "register": "address", "password-reset": "address",
-		"magic-link": "address", "verify-resend": "address", "refresh": "session",
+		"magic-link": "address", "verify-resend": "address", "refresh": "session", "sso": "address",
 	}
 	var b strings.Builder
 	b.WriteString("\n| Name | Limit | Counted by |\n|---|---|---|\n")
@@ -214,10 +215,7 @@ func endpointTable() (string, error) {
 	var b strings.Builder
 	b.WriteString("\n| Call | Access token | Name in metrics |\n|---|---|---|\n")
 	for _, e := range new(identity.API).Endpoints() {
-		token := ""
-		if e.Auth {
-			token = "needed"
-		}
+		token := map[access.Auth]string{access.Required: "needed", access.Optional: "of a link"}[e.Auth]
 		fmt.Fprintf(&b, "| `%s %s` | %s | `%s` |\n", e.Method, e.Pattern, token, e.Name)
 	}
 	b.WriteString("\n")

@@ -135,6 +135,8 @@ type Session struct {
 // Login is the section of what holds for every way to log in.
 type Login struct {
 	Provider        string        `yaml:"provider" doc:"The provider that /auth/login, /auth/register and the other endpoints without a provider in their path ask. Default: the first that has the form; with several providers name one, or while it is not loaded another could be asked."`
+	SAMLProvider    string        `yaml:"saml_provider" doc:"The provider that the endpoints below /auth/saml ask. Default: the first of the kind saml."`
+	RedirectURIs    []string      `yaml:"redirect_uris" format:"redirect-uri" doc:"Where a browser may be sent to after a login at another site, each spelled exactly as clients name it in redirect_uri: https, http on loopback, or a scheme of an app that has a dot in it, such as com.example.app:/signed-in."`
 	ExistingAccount string        `yaml:"existing_account" enum:"silent,conflict" doc:"What registering a known address answers: the same as an unknown one, or 409. Default: silent, and conflict with debug."`
 	VerifiedPage    string        `yaml:"verified_page" format:"page" doc:"Where the browser goes after a verified link. Empty: a JSON answer."`
 	VerifyTTL       time.Duration `yaml:"verify_ttl" min:"1m" max:"7d" doc:"How long a verification link is valid."`
@@ -166,7 +168,7 @@ type SMTP struct {
 
 // RateLimit is a named limit.
 type RateLimit struct {
-	Name   string        `yaml:"name" required:"true" format:"name" doc:"Routes refer to it by this name. login, login-ip, login-account, register, password-reset, magic-link, verify-resend and refresh are built in."`
+	Name   string        `yaml:"name" required:"true" format:"name" doc:"Routes refer to it by this name. login, login-ip, login-account, sso, register, password-reset, magic-link, verify-resend and refresh are built in."`
 	Limit  int           `yaml:"limit" min:"1" doc:"How many requests in the period."`
 	Period time.Duration `yaml:"period" min:"1s" max:"31d" doc:"The period."`
 	Burst  int           `yaml:"burst" min:"0" doc:"How many at once. Default: limit."`

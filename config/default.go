@@ -79,6 +79,7 @@ func builtinLimits() []RateLimit {
 		ip("login", 5, 15*time.Minute),
 		ip("login-ip", 300, 15*time.Minute),
 		{Name: "login-account", Limit: 20, Period: 15 * time.Minute, Burst: 20},
+		ip("sso", 600, 15*time.Minute), // an office is one address, and every login takes two
 		ip("register", 3, time.Hour),
 		ip("password-reset", 3, time.Hour),
 		ip("magic-link", 3, time.Hour),

@@ -49,29 +49,30 @@ var (
 
 // formats are the formats that tags may name. The table is never changed.
 var formats = map[string]format{
-	"name":        {check: matches(name, "is not a name; write up to 63 lower-case letters, digits and dashes, a letter first"), pattern: namePattern},
-	"id":          {check: matches(id, "is not a name; write up to 63 letters, digits, dots, dashes and underscores"), pattern: idPattern},
-	"word":        {check: matches(word, "is not one word; write visible ASCII characters without spaces"), pattern: wordPattern},
-	"text":        {check: text},
-	"secret":      {check: secret},
-	"host":        {check: host},
-	"hosts":       {check: hosts},
-	"hostport":    {check: hostport},
-	"cidr":        {check: cidr},
-	"origin":      {check: origin, pattern: `^https?://[^/?#]+/?$`},
-	"upstream":    {check: origin, pattern: `^https?://[^/?#]+/?$`},
-	"https":       {check: https, pattern: `^https?://`},
-	"page":        {check: page, pattern: `^https?://`},
-	"mailbox":     {check: mailbox},
-	"path":        {check: canonicalPath, pattern: pathPattern},
-	"database":    {check: database},
-	"redis":       {check: redis},
-	"sha256":      {check: matches(hash, "is not a SHA-256 digest; write 64 lower-case hexadecimal digits, as sha256sum does"), pattern: hashPattern},
-	"header":      {check: shownHeader, pattern: headerPattern},
-	"egress":      {check: egress, pattern: `^https?://[^/?#@]+$`},
-	"private-key": {check: privateKey, key: true},
-	"public-key":  {check: publicKey, key: true},
-	"certificate": {check: certificate, key: true},
+	"name":         {check: matches(name, "is not a name; write up to 63 lower-case letters, digits and dashes, a letter first"), pattern: namePattern},
+	"id":           {check: matches(id, "is not a name; write up to 63 letters, digits, dots, dashes and underscores"), pattern: idPattern},
+	"word":         {check: matches(word, "is not one word; write visible ASCII characters without spaces"), pattern: wordPattern},
+	"text":         {check: text},
+	"secret":       {check: secret},
+	"host":         {check: host},
+	"hosts":        {check: hosts},
+	"hostport":     {check: hostport},
+	"cidr":         {check: cidr},
+	"origin":       {check: origin, pattern: `^https?://[^/?#]+/?$`},
+	"upstream":     {check: origin, pattern: `^https?://[^/?#]+/?$`},
+	"https":        {check: https, pattern: `^https?://`},
+	"page":         {check: page, pattern: `^https?://`},
+	"redirect-uri": {check: redirectURI, pattern: `^[a-z][a-z0-9+.-]*:`},
+	"mailbox":      {check: mailbox},
+	"path":         {check: canonicalPath, pattern: pathPattern},
+	"database":     {check: database},
+	"redis":        {check: redis},
+	"sha256":       {check: matches(hash, "is not a SHA-256 digest; write 64 lower-case hexadecimal digits, as sha256sum does"), pattern: hashPattern},
+	"header":       {check: shownHeader, pattern: headerPattern},
+	"egress":       {check: egress, pattern: `^https?://[^/?#@]+$`},
+	"private-key":  {check: privateKey, key: true},
+	"public-key":   {check: publicKey, key: true},
+	"certificate":  {check: certificate, key: true},
 }
 
 func matches(re *regexp.Regexp, wrong string) func(string) error {
@@ -244,6 +245,28 @@ func page(s string) error {
 		return errors.New("is sent in clear; use https (http is for loopback alone)")
 	}
 	return nil
+}
+
+// redirectURI is where a browser takes a one-time code to: a page as private as its scheme
+// keeps it, or an app that the system knows by a scheme of its own (RFC 8252 §7.1). What is
+// appended must be the only one of its name.
+func redirectURI(s string) error {
+	u, err := url.Parse(s)
+	odd := func(r rune) bool { return r <= ' ' || r > '~' || strings.ContainsRune(`#*\"<>`, r) }
+	if err != nil || u.User != nil || u.Opaque != "" || !strings.HasPrefix(s, u.Scheme+":") || strings.ContainsFunc(s, odd) {
+		return errors.New("is not a URI to go back to; write for instance https://app.example.com/signed-in, in ASCII, without a user, a fragment or an asterisk")
+	}
+	query, err := url.ParseQuery(u.RawQuery)
+	if err != nil || query.Has("code") || query.Has("error") || query.Has("request_id") {
+		return errors.New("has a query with code, error or request_id in it, or none that can be read; these are added by the gateway")
+	}
+	switch {
+	case u.Scheme == "http" || u.Scheme == "https":
+		return page(s)
+	case strings.Contains(u.Scheme, "."):
+		return nil
+	}
+	return errors.New("has a scheme that browsers or other apps know, too; use https, http on loopback, or the reverse domain of an app, such as com.example.app")
 }
 
 // isPrivate reports whether what is sent to u cannot be read on the way.

@@ -118,6 +118,7 @@ func (k PluginKey) Ed25519() (ed25519.PublicKey, error) {
 
 func (l *loader) checkProviders(c *Config) {
 	refers(l, "login.provider", c.Login.Provider, "providers", c.Providers, func(p Provider) string { return p.Name })
+	refers(l, "login.saml_provider", c.Login.SAMLProvider, "providers", c.Providers, func(p Provider) string { return p.Name })
 	unique(l, "providers", "name", c.Providers, func(p Provider) string { return p.Name })
 	for i, p := range c.Providers {
 		l.checkProvider(p, index("providers", i))

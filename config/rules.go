@@ -58,6 +58,7 @@ func (l *loader) check(c *Config) {
 	l.checkToken(c)
 	l.checkIssuers(c)
 	l.checkSession(c)
+	unique(l, "login.redirect_uris", "", c.Login.RedirectURIs, itself)
 	l.checkMail(c)
 	l.checkPlugins(c)
 	l.checkProviders(c)

@@ -227,7 +227,7 @@ func (g *Gateway) buildIdentity(key *seal.Key) (err error) {
 	}
 	g.api, err = identity.New(identity.Options{
 		Flows: g.login, Sessions: g.sessions, Users: g.store, Issuer: issuer, JWKS: g.keys.JWKS,
-		Providers: g.plugins.Providers, Loading: g.loading, Limiter: g.limiter,
+		Providers: g.plugins.Providers, Loading: g.loading, Document: g.plugins.Document, Limiter: g.limiter,
 		Unavailable: func(err error) bool { return errors.Is(err, store.ErrUnavailable) },
 		PublicURL:   g.cfg.Server.PublicURL, Token: g.cfg.Token, Session: g.cfg.Session, Login: g.cfg.Login,
 		BodyBytes: int64(g.cfg.Server.Limits.IdentityBytes), Now: g.now,
@@ -261,7 +261,7 @@ func (g *Gateway) buildAccess(*seal.Key) (err error) {
 	}
 	g.proxy, err = proxy.New(proxy.Options{
 		Upstreams: g.cfg.Upstreams, BodyBytes: int64(g.cfg.Server.Limits.BodyBytes), Trace: g.cfg.Tracing.Enabled,
-		OwnCookie: identity.CookieName(g.cfg.Server.PublicURL), Registerer: g.registry,
+		OwnCookies: identity.Cookies(g.cfg.Server.PublicURL), Registerer: g.registry,
 	})
 	if err != nil {
 		return err

@@ -155,10 +155,7 @@ func (g *Gateway) ownEndpoints() ([]route.Entry[target], error) {
 	var entries []route.Entry[target]
 	for _, e := range g.api.Endpoints() {
 		handler := ratelimit.Headers(func(ctx *fasthttp.RequestCtx) error { return e.Serve(ctx, param(ctx)) })
-		rule := access.Rule{Auth: access.Public}
-		if e.Auth {
-			rule = access.Rule{Auth: access.Required, Own: true}
-		}
+		rule := access.Rule{Auth: e.Auth, Own: e.Auth != access.Public}
 		t, err := g.guarded(rule, handler)
 		if err != nil {
 			return nil, fmt.Errorf("endpoint %s: %w", e.Name, err)

@@ -37,6 +37,7 @@ type Record struct {
 	status    int
 	bytes     int64
 	cause     error
+	failed    int // status of an error that another page is told
 	stream    *stream
 	written   bool
 }
@@ -55,6 +56,14 @@ func RecordOf(ctx *fasthttp.RequestCtx) *Record {
 		r.take(h)
 	}
 	return r
+}
+
+// Fail notes an error that is told in another way than by the envelope, for instance to the
+// page that a redirect leads to, so that the log has it. It returns what may be told of it.
+func (r *Record) Fail(err error) *Error {
+	e := translate(err)
+	r.Code, r.cause, r.failed = e.Code, err, e.Status
+	return e
 }
 
 // Path returns the canonical path of a request (see [route.Canonical]): the only form that

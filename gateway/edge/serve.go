@@ -178,7 +178,7 @@ func (s *Server) write(r *Record) {
 	took := s.now().Sub(r.start)
 	s.metrics.observe(r, took)
 	level := slog.LevelInfo
-	if r.status >= 500 && (r.Code != "" || r.cause != nil) {
+	if max(r.status, r.failed) >= 500 && (r.Code != "" || r.cause != nil) {
 		level = slog.LevelError // not for what an upstream or a probe says: nothing failed here
 	}
 	if !s.access && level < slog.LevelError {

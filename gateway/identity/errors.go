@@ -45,6 +45,13 @@ var answers = map[string]answer{
 	sdk.CodeInvalidToken:       {400, "The link is not valid any more."},
 	sdk.CodeUserNotFound:       {404, "There is no such user."},
 	sdk.CodeProviderError:      {502, "The identity provider failed."},
+	sdk.CodeOAuthCode:          {400, "The login at the other site was not granted, or its code is not valid any more."},
+	codeState:                  {400, "This login is unknown here, or not of this browser, or over. Begin again."},
+	sdk.CodeSAMLNotConfigured:  {400, "There is no identity provider for this."},
+	sdk.CodeSAMLAssertion:      {400, "The answer of the identity provider is not valid, or not any more."},
+	sdk.CodeSAMLSignature:      {400, "The answer of the identity provider has no valid signature."},
+	sdk.CodeForbidden:          {403, "This account may not sign in here."},
+	login.CodeDuplicate:        {409, "This login is linked to another account."},
 	sdk.CodeUnavailable:        {503, "The service is not available now."},
 }
 

@@ -144,6 +144,11 @@ func (a *API) readForm(ctx *fasthttp.RequestCtx, fields []sdk.Field) (map[string
 	if err := edge.ReadJSON(ctx, a.BodyBytes, &body); err != nil {
 		return nil, err
 	}
+	return takeFields(body, fields)
+}
+
+// takeFields takes the fields of a form from what was sent.
+func takeFields(body map[string]any, fields []sdk.Field) (map[string]string, error) {
 	values := make(map[string]string, len(fields))
 	var missing, wrong []sdk.FieldError
 	for _, f := range fields {

@@ -11,6 +11,7 @@ import (
 	"github.com/valyala/fasthttp"
 
 	"github.com/materi/shield/config"
+	"github.com/materi/shield/gateway/access"
 	"github.com/materi/shield/gateway/account"
 	"github.com/materi/shield/gateway/edge"
 	"github.com/materi/shield/gateway/login"
@@ -25,6 +26,10 @@ import (
 type flows interface {
 	Begin(ctx context.Context, a login.Attempt) (login.Outcome, error)
 	Continue(ctx context.Context, token string, purposes []sdk.FlowKind, a login.Attempt) (login.Outcome, error)
+	Arrive(ctx context.Context, state, browser string, kinds []sdk.FlowKind, a login.Attempt) (login.Outcome, error)
+	Exchange(ctx context.Context, code, verifier string, a login.Attempt) (login.Outcome, error)
+	StartLink(ctx context.Context, provider string, caller login.Caller, back login.Return) (string, error)
+	Logout(ctx context.Context, a login.Attempt) (login.Outcome, error)
 }
 
 // sessions is what identity needs of package session.
@@ -63,6 +68,7 @@ type Options struct {
 	JWKS      func() []byte
 	Providers func() []plugin.Info
 	Loading   func() bool // whether a provider is still missing from Providers
+	Document  func(ctx context.Context, provider string, req sdk.Request) (sdk.Response, error)
 	Limiter   limiter
 	// Unavailable reports whether an error means that the store cannot be reached.
 	Unavailable func(error) bool
@@ -82,7 +88,7 @@ const callTimeout = 20 * time.Second
 
 // New returns the endpoints.
 func New(o Options) (*API, error) {
-	if o.Flows == nil || o.Sessions == nil || o.Users == nil || o.Issuer == nil || o.JWKS == nil || o.Providers == nil || o.Loading == nil ||
+	if o.Flows == nil || o.Sessions == nil || o.Users == nil || o.Issuer == nil || o.JWKS == nil || o.Providers == nil || o.Loading == nil || o.Document == nil ||
 		o.Limiter == nil || o.Unavailable == nil || o.Now == nil || o.BodyBytes <= 0 {
 		return nil, errors.New("identity: every option is required")
 	}
@@ -93,8 +99,8 @@ func New(o Options) (*API, error) {
 type Endpoint struct {
 	Name    string // for logs and metrics
 	Method  string
-	Pattern string // as in route.Entry; every one also answers under /v1
-	Auth    bool   // needs a valid access token of this gateway
+	Pattern string      // as in route.Entry; every one also answers under /v1
+	Auth    access.Auth // whether it needs a valid access token of this gateway
 	Serve   func(ctx *fasthttp.RequestCtx, params Params) error
 }
 
@@ -104,27 +110,39 @@ type Params func(name string) string
 // Endpoints lists the API in the order of its documentation.
 func (a *API) Endpoints() []Endpoint {
 	return []Endpoint{
-		{"auth.register", "POST", "/auth/register", false, a.register},
-		{"auth.verify", "GET", "/auth/verify/{token}", false, a.verify},
-		{"auth.verify.resend", "POST", "/auth/verify/resend", false, a.resend},
-		{"auth.login", "POST", "/auth/login", false, a.login},
-		{"auth.password-reset", "POST", "/auth/password-reset", false, a.resetPassword},
-		{"auth.password-reset.confirm", "POST", "/auth/password-reset/confirm", false, a.confirmReset},
-		{"auth.magic-link", "POST", "/auth/magic-link", false, a.magicLink},
-		{"auth.magic-link.follow", "GET", "/auth/magic-link/{token}", false, a.followMagicLink},
-		{"auth.refresh", "POST", "/auth/refresh", false, a.refresh},
-		{"auth.revoke", "POST", "/auth/revoke", false, a.revoke},
-		{"auth.revoke-all", "POST", "/auth/revoke-all", true, a.revokeAll},
-		{"auth.logout", "POST", "/auth/logout", true, a.logout},
-		{"auth.sessions", "GET", "/auth/sessions", true, a.listSessions},
-		{"auth.sessions.revoke", "DELETE", "/auth/sessions/{id}", true, a.revokeSession},
-		{"auth.providers", "GET", "/auth/providers", false, a.providers},
-		{"auth.providers.login", "POST", "/auth/providers/{provider}/{form}", false, a.loginAt},
-		{"users.get", "GET", "/api/users/{id}", true, a.getUser},
-		{"users.password", "POST", "/api/users/{id}/password", true, a.changePassword},
-		{"well-known.jwks", "GET", "/.well-known/jwks.json", false, a.jwks},
-		{"well-known.openid-configuration", "GET", "/.well-known/openid-configuration", false, a.metadata},
-		{"well-known.oauth-authorization-server", "GET", "/.well-known/oauth-authorization-server", false, a.metadata},
+		{"auth.register", "POST", "/auth/register", access.Public, a.register},
+		{"auth.verify", "GET", "/auth/verify/{token}", access.Public, a.verify},
+		{"auth.verify.resend", "POST", "/auth/verify/resend", access.Public, a.resend},
+		{"auth.login", "POST", "/auth/login", access.Public, a.login},
+		{"auth.password-reset", "POST", "/auth/password-reset", access.Public, a.resetPassword},
+		{"auth.password-reset.confirm", "POST", "/auth/password-reset/confirm", access.Public, a.confirmReset},
+		{"auth.magic-link", "POST", "/auth/magic-link", access.Public, a.magicLink},
+		{"auth.magic-link.follow", "GET", "/auth/magic-link/{token}", access.Public, a.followMagicLink},
+		{"auth.oauth", "GET", "/auth/oauth/{provider}", access.Public, discreet(a.oauthLogin)},
+		{"auth.oauth.callback", "GET", "/auth/oauth/{provider}/callback", access.Public, discreet(a.oauthCallback)},
+		{"auth.saml.login", "GET", "/auth/saml/login", access.Public, discreet(a.samlLogin)},
+		{"auth.saml.login", "POST", "/auth/saml/login", access.Public, discreet(a.samlLogin)},
+		{"auth.saml.acs", "POST", "/auth/saml/acs", access.Public, discreet(a.samlACS)},
+		{"auth.saml.slo", "GET", "/auth/saml/slo", access.Public, discreet(a.samlSLO)},
+		{"auth.saml.slo", "POST", "/auth/saml/slo", access.Public, discreet(a.samlSLO)},
+		{"auth.saml.logout", "POST", "/auth/saml/logout", access.Required, discreet(a.samlLogout)},
+		{"auth.saml.metadata", "GET", "/auth/saml/metadata", access.Public, discreet(a.samlMetadata)},
+		{"auth.saml.metadata", "GET", "/auth/saml/metadata/{workspace_id}", access.Public, discreet(a.samlMetadata)},
+		{"auth.exchange", "POST", "/auth/exchange", access.Optional, discreet(a.exchange)},
+		{"auth.refresh", "POST", "/auth/refresh", access.Public, a.refresh},
+		{"auth.revoke", "POST", "/auth/revoke", access.Public, a.revoke},
+		{"auth.revoke-all", "POST", "/auth/revoke-all", access.Required, a.revokeAll},
+		{"auth.logout", "POST", "/auth/logout", access.Required, a.logout},
+		{"auth.sessions", "GET", "/auth/sessions", access.Required, a.listSessions},
+		{"auth.sessions.revoke", "DELETE", "/auth/sessions/{id}", access.Required, a.revokeSession},
+		{"auth.providers", "GET", "/auth/providers", access.Public, a.providers},
+		{"auth.providers.login", "POST", "/auth/providers/{provider}/{form}", access.Public, a.loginAt},
+		{"users.get", "GET", "/api/users/{id}", access.Required, a.getUser},
+		{"users.password", "POST", "/api/users/{id}/password", access.Required, a.changePassword},
+		{"users.identities.link", "POST", "/api/users/{id}/identities", access.Required, discreet(a.startLink)},
+		{"well-known.jwks", "GET", "/.well-known/jwks.json", access.Public, a.jwks},
+		{"well-known.openid-configuration", "GET", "/.well-known/openid-configuration", access.Public, a.metadata},
+		{"well-known.oauth-authorization-server", "GET", "/.well-known/oauth-authorization-server", access.Public, a.metadata},
 	}
 }
 

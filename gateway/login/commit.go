@@ -3,6 +3,7 @@ package login
 import (
 	"context"
 	"errors"
+	"fmt"
 	"time"
 
 	"github.com/materi/shield/gateway/account"
@@ -19,6 +20,9 @@ var (
 	// ErrChanged says that something the commit was computed from has changed since; compute
 	// it anew.
 	ErrChanged = errors.New("state changed")
+	// ErrEntryChanged is the [ErrChanged] of a provider's entry: only a new call of the provider
+	// can tell what its answer would be now.
+	ErrEntryChanged = fmt.Errorf("entry: %w", ErrChanged)
 )
 
 // Flow is a flow that waits for the person to come back. Its id is never handed out: the
@@ -45,7 +49,7 @@ type Commit struct {
 	// EndFlows removes all waiting flows of this user and kind, before NewFlow is added.
 	EndFlows *EndFlows
 
-	Writes []plugin.Write // a checked write that does not hold: ErrChanged
+	Writes []plugin.Write // a checked write that does not hold: ErrEntryChanged
 
 	NewUser       *account.User // address taken: account.ErrConflict
 	UpdateUser    *UserUpdate
@@ -74,10 +78,14 @@ type EndFlows struct {
 	Kind   sdk.FlowKind
 }
 
-// RevokeSessions ends the sessions of a user, all but one if Except is set.
+// RevokeSessions ends the sessions of a user, all but one if Except is set. With IdentityID
+// it ends those alone that began with this identity, and with Upstream of these alone those
+// that the other site calls by one of its names; there Except does not count.
 type RevokeSessions struct {
 	UserID     string
 	Except     string
+	IdentityID string
+	Upstream   []string
 	Reason     string
 	TokensDead time.Time
 }
@@ -92,6 +100,8 @@ type Store interface {
 	UserByEmail(ctx context.Context, email string) (account.User, error)
 	// UserByIdentity returns the identity and its user, or account.ErrNotFound.
 	UserByIdentity(ctx context.Context, provider, issuer, subject string) (account.User, account.Identity, error)
+	// Session returns a session, or session.ErrInvalid.
+	Session(ctx context.Context, id string) (session.Session, error)
 	// IdentitiesOf returns the identities of a user, oldest first.
 	IdentitiesOf(ctx context.Context, userID string) ([]account.Identity, error)
 	// Commit applies c and returns the ids of the sessions that it revoked.

@@ -68,12 +68,19 @@ type Login struct {
 	providers providers
 	sessions  sessions
 	outbox    Outbox
-	saves     *seal.Box
+	saves     *seal.Box // what providers saved
+	trips     *seal.Box // flows that are away
+	claims    *seal.Box // one-time codes
+	links     *seal.Box // links that wait for their browser
 	cfg       config.Login
 	publicURL string
 	now       func() time.Time
 	log       *slog.Logger
 	attempts  *prometheus.CounterVec
+
+	// observe is told how flows end at providers that speak to other sites: party is what the
+	// provider calls the other side, err nil for a login or logout, a *Denied or a failure.
+	observe func(provider, kind, party string, err error)
 }
 
 // New returns a Login.
@@ -87,10 +94,14 @@ func New(o Options) (*Login, error) {
 		sessions:  o.Sessions,
 		outbox:    o.Outbox,
 		saves:     o.Key.Box("flow"),
+		trips:     o.Key.Box("flow/away"),
+		claims:    o.Key.Box("flow/code"),
+		links:     o.Key.Box("flow/link"),
 		cfg:       o.Config,
 		publicURL: o.PublicURL,
 		now:       o.Now,
 		log:       o.Log,
+		observe:   func(string, string, string, error) {},
 		attempts: prometheus.NewCounterVec(prometheus.CounterOpts{
 			Name: "materi_auth_attempts_total",
 			Help: "Attempts to log in, by kind of provider and outcome.",
@@ -112,6 +123,8 @@ type Attempt struct {
 	Client   Client
 	// Caller is set for flows of somebody who is logged in (change, link, logout).
 	Caller *Caller
+	// Away is set for flows that go to another site.
+	Away *Away
 }
 
 // Client is where an attempt comes from.
@@ -127,9 +140,17 @@ type Caller struct {
 	SessionID string
 }
 
-// Outcome is how an attempt went. At most one of its parts is set.
+// Outcome is how an attempt went. At most one of its parts is set, but for Return.
 type Outcome struct {
 	LoggedIn *LoggedIn
+	// Leave says that the flow goes on at another site; or with LoggedOut, that the answer of
+	// the logout has to be taken there.
+	Leave     *Leave
+	LoggedOut bool
+	// Code is a one-time code for the page of Return; see [Login.Exchange].
+	Code   string
+	Linked *Linked
+	Return *Return
 	// Mailed says that a mail goes out, or would for an address that is known. User is the
 	// person who registered, unless the answer must not tell.
 	Mailed bool
@@ -159,6 +180,7 @@ func (d *Denied) Error() string { return "denied: " + d.Code }
 // Codes of [Denied] beside those of package sdk.
 const (
 	CodeSuspended = "ACCOUNT_SUSPENDED"
+	CodeDuplicate = "DUPLICATE_RESOURCE" // the login is linked to another user
 )
 
 // ErrUnsupported says that a provider answered with a step that its flow cannot take.
@@ -174,7 +196,9 @@ func (l *Login) Begin(ctx context.Context, a Attempt) (Outcome, error) {
 	start := l.now()
 	out, err := l.repeat(ctx, func() (Outcome, error) { return l.begin(ctx, a) })
 	out, err = l.hush(ctx, a, out, err)
-	l.count(a, err)
+	if out.Leave == nil { // else it has only begun
+		l.count(a, err)
+	}
 	if l.tellsOfAddress(a) {
 		l.wait(ctx, start)
 	}
@@ -199,13 +223,16 @@ func (l *Login) Continue(ctx context.Context, token string, purposes []sdk.FlowK
 
 func (l *Login) begin(ctx context.Context, a Attempt) (Outcome, error) {
 	flow := sdk.Flow{ID: account.NewID(), Kind: a.Kind, Form: a.Form, StartedAt: l.now()}
+	if a.Away != nil {
+		return l.depart(ctx, a, flow)
+	}
 	if a.Caller != nil {
 		var err error
 		if flow.Subject, err = l.subjectOf(ctx, a.Caller.UserID, a.Provider); err != nil {
 			return Outcome{}, err
 		}
 	}
-	answer, err := l.providers.Begin(ctx, a.Provider, flow, l.request(a))
+	answer, err := l.ask(ctx, l.providers.Begin, a, flow)
 	if err != nil {
 		return Outcome{}, err
 	}
@@ -243,7 +270,7 @@ func lost(err error) bool {
 
 // flowOf finds the flow of a one-time token.
 func (l *Login) flowOf(ctx context.Context, token string, purposes []sdk.FlowKind) (Flow, error) {
-	hash, ok := hashOf(token)
+	hash, ok := hashOf(purposeMail, token)
 	if !ok {
 		return Flow{}, ErrSpent
 	}
@@ -358,16 +385,24 @@ func (l *Login) count(a Attempt, err error) {
 	l.attempts.WithLabelValues(l.providers.Kind(a.Provider), status).Inc()
 }
 
+// Purposes of one-time tokens. A token is known for its own alone.
+const (
+	purposeMail     = ""
+	purposeState    = "state"
+	purposeExchange = "exchange"
+	purposeLink     = "link"
+)
+
 // newToken returns a one-time token of 256 random bits and the hash that is stored.
-func newToken() (token string, hash []byte) {
-	raw := seal.Random(32)
-	sum := sha256.Sum256(raw)
-	return base64.RawURLEncoding.EncodeToString(raw), sum[:]
+func newToken(purpose string) (token string, hash []byte) {
+	token = newSecret()
+	hash, _ = hashOf(purpose, token)
+	return token, hash
 }
 
 // hashOf returns the stored hash of a token, if the string can be one. Decoding is strict,
 // so that a token has one spelling.
-func hashOf(token string) ([]byte, bool) {
+func hashOf(purpose, token string) ([]byte, bool) {
 	if len(token) != 43 {
 		return nil, false
 	}
@@ -375,6 +410,6 @@ func hashOf(token string) ([]byte, bool) {
 	if err != nil {
 		return nil, false
 	}
-	sum := sha256.Sum256(raw)
+	sum := sha256.Sum256(append([]byte(purpose), raw...))
 	return sum[:], true
 }

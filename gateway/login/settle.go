@@ -29,8 +29,10 @@ func (l *Login) settle(ctx context.Context, a Attempt, flow sdk.Flow, came Flow,
 		return l.verified(ctx, c, a, step.Done.Identity)
 	case step.Changed != nil:
 		return l.changed(ctx, c, a, step.Changed.Subject)
+	case step.Logout != nil && a.Kind == sdk.FlowLogout:
+		return l.loggedOut(ctx, c, a, *step.Logout)
 	}
-	return Outcome{}, fmt.Errorf("provider %s, %s: %w", a.Provider, a.Kind, ErrUnsupported)
+	return Outcome{}, l.unsupported(a)
 }
 
 // mailed queues a mail, with a one-time link that continues the flow where the template
@@ -62,11 +64,11 @@ func (l *Login) mailed(ctx context.Context, c Commit, a Attempt, flow sdk.Flow, 
 		}
 		userID = user.ID
 	}
-	link, ttl, ok := l.linkOf(m.Template)
+	link, ttl, ok := l.mailedLink(m.Template)
 	if !ok {
 		return Outcome{}, fmt.Errorf("provider %s: mail template %q: %w", a.Provider, m.Template, ErrUnsupported)
 	}
-	token, hash := newToken()
+	token, hash := newToken(purposeMail)
 	c.NewFlow = &Flow{
 		ID:        flow.ID,
 		Hash:      hash,
@@ -83,35 +85,6 @@ func (l *Login) mailed(ctx context.Context, c Commit, a Attempt, flow sdk.Flow, 
 		return Outcome{}, err
 	}
 	return out, nil
-}
-
-// enrol adds to a commit the user whom an unproven identity will belong to. known says
-// that the address is a verified user's already.
-func (l *Login) enrol(ctx context.Context, c *Commit, a Attempt, id sdk.Identity) (user account.User, known bool, err error) {
-	issuer := issuerOf(a.Provider, id.Issuer)
-	user, _, err = l.store.UserByIdentity(ctx, a.Provider, issuer, id.Subject)
-	if err == nil {
-		// A further registration of an address that was never verified changes nothing of the
-		// user: whose registration it was is known when a link is followed.
-		return user, user.Status != account.Pending, nil
-	}
-	if !errors.Is(err, account.ErrNotFound) {
-		return account.User{}, false, err
-	}
-	user, err = l.store.UserByEmail(ctx, account.CanonicalEmail(id.Email))
-	if err == nil {
-		return user, true, nil
-	}
-	if !errors.Is(err, account.ErrNotFound) {
-		return account.User{}, false, err
-	}
-	id.EmailVerified = false // whatever the provider says: the link has not been followed
-	user, linked, err := account.New(a.Provider, issuer, id, c.Now)
-	if err != nil {
-		return account.User{}, false, &Denied{Code: sdk.CodeInvalidEmail}
-	}
-	c.NewUser, c.NewIdentity = &user, &linked
-	return user, false, nil
 }
 
 // alreadyKnown answers a registration of an address that is somebody's: with 409 where
@@ -133,8 +106,14 @@ func (l *Login) loggedIn(ctx context.Context, c Commit, a Attempt, id sdk.Identi
 	if err != nil {
 		return Outcome{}, err
 	}
+	return l.open(ctx, c, a, user, id)
+}
+
+// open makes the session of a user whom the account rules admit.
+func (l *Login) open(ctx context.Context, c Commit, a Attempt, user account.User, id sdk.Identity) (Outcome, error) {
 	sess, refresh, err := l.sessions.Start(user.ID, session.Login{
-		Method: l.providers.Kind(a.Provider), AMR: id.AMR, IP: a.Client.IP, UserAgent: a.Client.UserAgent,
+		Method: l.providers.Kind(a.Provider), AMR: id.AMR, IdentityID: identityOf(c), Upstream: id.Session,
+		IP: a.Client.IP, UserAgent: a.Client.UserAgent,
 	})
 	if err != nil {
 		return Outcome{}, err
@@ -159,64 +138,6 @@ func (l *Login) verified(ctx context.Context, c Commit, a Attempt, id sdk.Identi
 		return Outcome{}, err
 	}
 	return Outcome{Verified: true, User: &user}, nil
-}
-
-// prove finds or makes the user of a proven identity and applies the account rules, the
-// same after every kind of login.
-func (l *Login) prove(ctx context.Context, c *Commit, a Attempt, id sdk.Identity) (account.User, error) {
-	issuer := issuerOf(a.Provider, id.Issuer)
-	user, linked, err := l.store.UserByIdentity(ctx, a.Provider, issuer, id.Subject)
-	if errors.Is(err, account.ErrNotFound) {
-		return l.firstLogin(ctx, c, a, issuer, id)
-	}
-	if err != nil {
-		return account.User{}, err
-	}
-	c.TouchIdentity = linked.ID
-	switch user.Status {
-	case account.Active:
-		// The commit holds the user to this: a suspension in the meantime wins.
-		c.UpdateUser = &UserUpdate{ID: user.ID, Expect: account.Active, Status: account.Active, Verified: user.Verified}
-		return user, nil
-	case account.Pending:
-		if !account.Verifies(id, user) {
-			return account.User{}, &Denied{Code: sdk.CodeEmailNotVerified}
-		}
-		user.Status, user.Verified = account.Active, true
-		update := UserUpdate{ID: user.ID, Expect: account.Pending, Status: account.Active, Verified: true}
-		if a.Kind == sdk.FlowRegister {
-			// Of the registration whose link was followed, also if it named nobody: who registered
-			// the address before was perhaps a stranger.
-			user.Name = account.CleanName(id.Name)
-			update.Name = &user.Name
-		}
-		c.UpdateUser = &update
-		return user, nil
-	case account.Suspended:
-		return account.User{}, &Denied{Code: CodeSuspended}
-	}
-	return account.User{}, &Denied{Code: sdk.CodeInvalidCredentials}
-}
-
-// firstLogin makes the user of an identity that nobody had. An address that belongs to
-// somebody is never joined on the provider's word alone.
-func (l *Login) firstLogin(ctx context.Context, c *Commit, a Attempt, issuer string, id sdk.Identity) (account.User, error) {
-	if !id.EmailVerified {
-		return account.User{}, &Denied{Code: sdk.CodeEmailNotVerified}
-	}
-	_, err := l.store.UserByEmail(ctx, account.CanonicalEmail(id.Email))
-	if err == nil {
-		return account.User{}, &Denied{Code: sdk.CodeEmailExists}
-	}
-	if !errors.Is(err, account.ErrNotFound) {
-		return account.User{}, err
-	}
-	user, linked, err := account.New(a.Provider, issuer, id, c.Now)
-	if err != nil {
-		return account.User{}, fmt.Errorf("provider %s: %w", a.Provider, err)
-	}
-	c.NewUser, c.NewIdentity = &user, &linked
-	return user, nil
 }
 
 // changed ends the sessions of the user whose credentials changed and tells the owner.
@@ -269,8 +190,8 @@ func (l *Login) commit(ctx context.Context, c Commit) error {
 	return nil
 }
 
-// linkOf returns how the link of a mail template is made and how long it is valid.
-func (l *Login) linkOf(template string) (link func(token string) string, ttl time.Duration, ok bool) {
+// mailedLink returns how the link of a mail template is made and how long it is valid.
+func (l *Login) mailedLink(template string) (link func(token string) string, ttl time.Duration, ok bool) {
 	switch template {
 	case mail.TemplateVerify:
 		return func(t string) string { return l.publicURL + "/auth/verify/" + t }, l.cfg.VerifyTTL, true

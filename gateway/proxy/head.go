@@ -26,8 +26,11 @@ func (f *forwarder) appendHead(out []byte, ctx *fasthttp.RequestCtx, body bool, 
 		if f.ends(name) || contains(listed, name) {
 			continue
 		}
-		if len(f.ownCookie) > 0 && bytes.EqualFold(name, []byte("Cookie")) {
-			if value = withoutCookie(value, f.ownCookie); len(value) == 0 {
+		if len(f.ownCookies) > 0 && bytes.EqualFold(name, []byte("Cookie")) {
+			for _, own := range f.ownCookies {
+				value = withoutCookie(value, own)
+			}
+			if len(value) == 0 {
 				continue
 			}
 		}

@@ -27,9 +27,9 @@ type Options struct {
 	HeaderBytes int64 // most bytes of the head of an upstream's answer; 0: 32 KiB
 	BodyBytes   int64 // most bytes of a request body where the route does not say; 0: unlimited
 	Trace       bool  // begin a W3C trace for each request
-	// OwnCookie names the cookie of the gateway itself, which no upstream gets: it is worth
-	// more than the access token that is kept from them. Empty: there is none.
-	OwnCookie  string
+	// OwnCookies names the cookies of the gateway itself, which no upstream gets: one is worth
+	// more than the access token that is kept from them.
+	OwnCookies []string
 	Registerer prometheus.Registerer
 }
 
@@ -40,12 +40,12 @@ type Identity func(ctx *fasthttp.RequestCtx, set func(name, value string))
 
 // Proxy forwards requests. It is safe for concurrent use.
 type Proxy struct {
-	upstreams map[string]*upstream
-	headBytes int
-	bodyBytes int64
-	trace     bool
-	ownCookie []byte
-	failures  *prometheus.CounterVec
+	upstreams  map[string]*upstream
+	headBytes  int
+	bodyBytes  int64
+	trace      bool
+	ownCookies [][]byte
+	failures   *prometheus.CounterVec
 }
 
 // defaultTimeout is for routes that do not say: without one a dead upstream would hold its
@@ -59,11 +59,14 @@ func New(o Options) (*Proxy, error) {
 	}
 	p := &Proxy{
 		upstreams: map[string]*upstream{}, headBytes: int(o.HeaderBytes), bodyBytes: o.BodyBytes,
-		trace: o.Trace, ownCookie: []byte(o.OwnCookie),
+		trace: o.Trace,
 		failures: prometheus.NewCounterVec(prometheus.CounterOpts{
 			Name: "materi_shield_upstream_failures_total",
 			Help: "Requests that an upstream did not answer, by upstream and kind.",
 		}, []string{"upstream", "kind"}),
+	}
+	for _, name := range o.OwnCookies {
+		p.ownCookies = append(p.ownCookies, []byte(name))
 	}
 	if p.headBytes <= 0 {
 		p.headBytes = 32 << 10

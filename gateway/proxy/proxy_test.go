@@ -76,10 +76,10 @@ func TestProxyDropsWhatALongConnectionFieldLists(t *testing.T) {
 	}
 }
 
-func TestProxyKeepsTheOwnCookie(t *testing.T) {
+func TestProxyKeepsTheOwnCookies(t *testing.T) {
 	u := newUpstream(t, answering(hello))
-	b := start(t, u.addr, func(s *setup) { s.options.OwnCookie = "refresh" })
-	b.send(t, get("Cookie: a=1; refresh=secret;b=2; refresh =secret; xrefresh=3", "Cookie: refresh=secret", "Cookie: c=refresh"))
+	b := start(t, u.addr, func(s *setup) { s.options.OwnCookies = []string{"refresh", "login"} })
+	b.send(t, get("Cookie: a=1; refresh=secret;b=2; login=secret; refresh =secret; xrefresh=3", "Cookie: refresh=secret; login=secret", "Cookie: c=refresh"))
 	got := u.received()
 	if strings.Contains(got, "secret") || !strings.Contains(got, "\r\nCookie: a=1; b=2; xrefresh=3\r\nCookie: c=refresh\r\n") {
 		t.Errorf("upstream received %q", got)

@@ -93,10 +93,12 @@ func New(o Options) (*Keeper, error) {
 
 // Login is what a new session remembers of the login that made it.
 type Login struct {
-	Method    string   // kind of the provider
-	AMR       []string // RFC 8176
-	IP        string
-	UserAgent string
+	Method     string   // kind of the provider
+	AMR        []string // RFC 8176
+	IdentityID string
+	Upstream   string // what the other site calls the login
+	IP         string
+	UserAgent  string
 }
 
 // Start makes a session of a user and its first refresh token. It writes nothing: the
@@ -109,7 +111,7 @@ func (k *Keeper) Start(userID string, l Login) (Session, string, error) {
 	now := k.now()
 	s := Session{
 		ID: id.String(), UserID: userID, Counter: 1, Salt: seal.Random(16),
-		Method: l.Method, AMR: l.AMR, IP: l.IP, UserAgent: printable(l.UserAgent, maxUserAgent),
+		Method: l.Method, AMR: l.AMR, IdentityID: l.IdentityID, Upstream: l.Upstream, IP: l.IP, UserAgent: printable(l.UserAgent, maxUserAgent),
 		CreatedAt: now, RotatedAt: now, LastUsedAt: now,
 	}
 	s.ExpiresAt = k.expires(s, now)

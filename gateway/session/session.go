@@ -24,6 +24,8 @@ type Session struct {
 	Used       int64  // newest generation whose access token was seen at work
 	Salt       []byte // 16 random bytes; with the secret key and the counter it makes the token
 	Method     string // kind of the provider: "email"
+	IdentityID string // the identity that logged in; empty when it is no longer linked
+	Upstream   string // what the other site calls this login; see sdk.Identity.Session
 	AMR        []string
 	IP         string
 	UserAgent  string

@@ -51,7 +51,7 @@ func (s *Store) write(ctx context.Context, c Conn, writes []plugin.Write, now ti
 			return err
 		}
 		if !held {
-			return login.ErrChanged
+			return login.ErrEntryChanged
 		}
 	}
 	return nil

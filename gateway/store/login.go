@@ -69,7 +69,11 @@ func (s *Store) commit(ctx context.Context, conn Conn, c login.Commit) ([]string
 		if status[c.NewSession.UserID] != account.Active {
 			return nil, fmt.Errorf("new session: user is not active: %w", login.ErrChanged)
 		}
-		if err := insertSession(ctx, conn, *c.NewSession); err != nil {
+		err := insertSession(ctx, conn, *c.NewSession)
+		if err != nil && s.db.Classify(err) == Orphan {
+			return nil, fmt.Errorf("new session: its identity is gone: %w", login.ErrChanged)
+		}
+		if err != nil {
 			return nil, fmt.Errorf("new session: %w", err)
 		}
 	}
@@ -78,7 +82,9 @@ func (s *Store) commit(ctx context.Context, conn Conn, c login.Commit) ([]string
 			return nil, fmt.Errorf("new mail: %w", err)
 		}
 	}
-	if r := c.RevokeSessions; r != nil {
+	if r := c.RevokeSessions; r != nil && r.IdentityID != "" {
+		return s.revokeSessionsBy(ctx, conn, *r, c.Now)
+	} else if r != nil {
 		return s.revokeSessionsOf(ctx, conn, r.UserID, r.Except, r.Reason, c.Now, r.TokensDead)
 	}
 	return nil, nil
@@ -244,7 +250,14 @@ func check(c login.Commit) error {
 	}
 	if v := c.NewSession; v != nil {
 		ids = append(ids, v.ID)
-		text = append(append(text, v.Method, v.IP, v.UserAgent), v.AMR...)
+		if v.IdentityID != "" {
+			ids = append(ids, v.IdentityID)
+		}
+		text = append(append(text, v.Method, v.Upstream, v.IP, v.UserAgent), v.AMR...)
+	}
+	if r := c.RevokeSessions; r != nil && r.IdentityID != "" {
+		ids = append(ids, r.IdentityID)
+		text = append(text, r.Upstream...)
 	}
 	if c.Mail != nil {
 		ids = append(ids, c.Mail.ID)

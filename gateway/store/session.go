@@ -6,10 +6,11 @@ import (
 	"fmt"
 	"time"
 
+	"github.com/materi/shield/gateway/login"
 	"github.com/materi/shield/gateway/session"
 )
 
-const sessionColumns = `id, user_id, counter, used, salt, method, amr, ip, user_agent,
+const sessionColumns = `id, user_id, counter, used, salt, method, amr, COALESCE(CAST(identity_id AS text), ''), upstream, ip, user_agent,
 	created_at, rotated_at, last_used_at, expires_at, revoked_at, reason`
 
 // Session returns a session, or [session.ErrInvalid].
@@ -41,7 +42,7 @@ func (s *Store) sessions(ctx context.Context, sql string, args ...any) ([]sessio
 	err := s.query(ctx, "read sessions", sql, args, func() { all = nil }, func(r Row) error {
 		var v session.Session
 		var amr string
-		err := r.Scan(&v.ID, &v.UserID, &v.Counter, &v.Used, &v.Salt, &v.Method, &amr, &v.IP, &v.UserAgent,
+		err := r.Scan(&v.ID, &v.UserID, &v.Counter, &v.Used, &v.Salt, &v.Method, &amr, &v.IdentityID, &v.Upstream, &v.IP, &v.UserAgent,
 			&v.CreatedAt, &v.RotatedAt, &v.LastUsedAt, &v.ExpiresAt, &v.RevokedAt, &v.Reason)
 		if err != nil {
 			return err
@@ -125,9 +126,35 @@ func (s *Store) revokeSessionsOf(ctx context.Context, c Conn, userID, except, re
 	if !isID(except) {
 		except = "00000000-0000-0000-0000-000000000000"
 	}
+	return s.revokeSessions(ctx, c, tokensDead, `UPDATE shield_sessions SET revoked_at = $3, reason = $4
+		WHERE user_id = $1 AND id <> $2 AND revoked_at IS NULL RETURNING id`, userID, except, now, reason)
+}
+
+// revokeSessionsBy ends the living sessions of a user that began with one identity: all of
+// them, or those that the other site calls by one of the names of upstream. The user is
+// locked.
+func (s *Store) revokeSessionsBy(ctx context.Context, c Conn, r login.RevokeSessions, now time.Time) ([]string, error) {
+	const sql = `UPDATE shield_sessions SET revoked_at = $3, reason = $4
+		WHERE user_id = $1 AND identity_id = $2 AND revoked_at IS NULL`
+	if len(r.Upstream) == 0 {
+		return s.revokeSessions(ctx, c, r.TokensDead, sql+` RETURNING id`, r.UserID, r.IdentityID, now, r.Reason)
+	}
 	var revoked []string
-	err := c.Query(ctx, `UPDATE shield_sessions SET revoked_at = $3, reason = $4
-		WHERE user_id = $1 AND id <> $2 AND revoked_at IS NULL RETURNING id`, []any{userID, except, now, reason}, func(r Row) error {
+	for _, name := range r.Upstream {
+		ids, err := s.revokeSessions(ctx, c, r.TokensDead, sql+` AND upstream = $5 RETURNING id`, r.UserID, r.IdentityID, now, r.Reason, name)
+		if err != nil {
+			return nil, err
+		}
+		revoked = append(revoked, ids...)
+	}
+	return revoked, nil
+}
+
+// revokeSessions runs an UPDATE that ends sessions and returns their ids, and records their
+// revocations.
+func (s *Store) revokeSessions(ctx context.Context, c Conn, tokensDead time.Time, sql string, args ...any) ([]string, error) {
+	var revoked []string
+	err := c.Query(ctx, sql, args, func(r Row) error {
 		var id string
 		err := r.Scan(&id)
 		revoked = append(revoked, id)
@@ -181,10 +208,10 @@ func insertSession(ctx context.Context, c Conn, v session.Session) error {
 	if err != nil {
 		return fmt.Errorf("encode amr: %w", err)
 	}
-	_, err = c.Exec(ctx, `INSERT INTO shield_sessions (id, user_id, counter, used, salt, method, amr, ip, user_agent,
+	_, err = c.Exec(ctx, `INSERT INTO shield_sessions (id, user_id, counter, used, salt, method, amr, identity_id, upstream, ip, user_agent,
 			created_at, rotated_at, last_used_at, expires_at, revoked_at, reason)
-		VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15)`,
-		v.ID, v.UserID, v.Counter, v.Used, bytes(v.Salt), v.Method, string(amr), v.IP, v.UserAgent,
+		VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17)`,
+		v.ID, v.UserID, v.Counter, v.Used, bytes(v.Salt), v.Method, string(amr), null(v.IdentityID), v.Upstream, v.IP, v.UserAgent,
 		v.CreatedAt, v.RotatedAt, v.LastUsedAt, v.ExpiresAt, v.RevokedAt, v.Reason)
 	return err
 }

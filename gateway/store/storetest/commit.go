@@ -47,6 +47,7 @@ func newEverything(t testing.TB, s *store.Store) everything {
 
 	fresh := newUser(account.Pending)
 	linked, flow, began, queued := newIdentity(fresh), newFlow(fresh.ID), newSession(v.user.ID), newMail()
+	began.IdentityID, began.Upstream = v.identity.ID, "_index"
 	v.flow, v.linked, v.began = flow, linked, began
 	v.commit = login.Commit{
 		Now: epoch.Add(time.Minute), SpendFlow: v.spent.ID, NewFlow: &flow,
@@ -129,19 +130,20 @@ func commitAtomic(t *testing.T, e Engine) {
 		spoil func(*login.Commit)
 		want  error
 	}{
-		"flow spent":         {func(c *login.Commit) { c.SpendFlow = account.NewID() }, login.ErrSpent},
-		"flow taken":         {func(c *login.Commit) { c.NewFlow.Hash = takenFlow.Hash }, nil},
-		"flow of nobody":     {func(c *login.Commit) { c.NewFlow.UserID = account.NewID() }, login.ErrChanged},
-		"entry changed":      {func(c *login.Commit) { c.Writes[0].IfVersion = 7 }, login.ErrChanged},
-		"address taken":      {func(c *login.Commit) { c.NewUser.Email = taken.Email }, account.ErrConflict},
-		"status changed":     {func(c *login.Commit) { c.UpdateUser.Expect = account.Suspended }, login.ErrChanged},
-		"user of no status":  {func(c *login.Commit) { c.NewUser.Status = "odd" }, nil},
-		"identity taken":     {func(c *login.Commit) { c.NewIdentity.Subject = takenID.Subject }, account.ErrConflict},
-		"identity of nobody": {func(c *login.Commit) { c.NewIdentity.UserID = account.NewID() }, login.ErrChanged},
-		"identity gone":      {func(c *login.Commit) { c.TouchIdentity = account.NewID() }, login.ErrChanged},
-		"session taken":      {func(c *login.Commit) { c.NewSession.ID = takenSession.ID }, nil},
-		"session of nobody":  {func(c *login.Commit) { c.NewSession.UserID = account.NewID() }, login.ErrChanged},
-		"mail taken":         {func(c *login.Commit) { c.Mail.ID = takenMail.ID }, nil},
+		"flow spent":             {func(c *login.Commit) { c.SpendFlow = account.NewID() }, login.ErrSpent},
+		"flow taken":             {func(c *login.Commit) { c.NewFlow.Hash = takenFlow.Hash }, nil},
+		"flow of nobody":         {func(c *login.Commit) { c.NewFlow.UserID = account.NewID() }, login.ErrChanged},
+		"entry changed":          {func(c *login.Commit) { c.Writes[0].IfVersion = 7 }, login.ErrEntryChanged},
+		"address taken":          {func(c *login.Commit) { c.NewUser.Email = taken.Email }, account.ErrConflict},
+		"status changed":         {func(c *login.Commit) { c.UpdateUser.Expect = account.Suspended }, login.ErrChanged},
+		"user of no status":      {func(c *login.Commit) { c.NewUser.Status = "odd" }, nil},
+		"identity taken":         {func(c *login.Commit) { c.NewIdentity.Subject = takenID.Subject }, account.ErrConflict},
+		"identity of nobody":     {func(c *login.Commit) { c.NewIdentity.UserID = account.NewID() }, login.ErrChanged},
+		"identity gone":          {func(c *login.Commit) { c.TouchIdentity = account.NewID() }, login.ErrChanged},
+		"session taken":          {func(c *login.Commit) { c.NewSession.ID = takenSession.ID }, nil},
+		"session of nobody":      {func(c *login.Commit) { c.NewSession.UserID = account.NewID() }, login.ErrChanged},
+		"session of no identity": {func(c *login.Commit) { c.NewSession.IdentityID = account.NewID() }, login.ErrChanged},
+		"mail taken":             {func(c *login.Commit) { c.Mail.ID = takenMail.ID }, nil},
 	} {
 		v := newEverything(t, s)
 		before := v.state(t, s)
@@ -271,6 +273,51 @@ func commitUpdateGuard(t *testing.T, e Engine) {
 	})
 	if good, refused := tally(t, errs, login.ErrChanged); good != 1 || refused != 7 {
 		t.Errorf("%d updates held and %d did not, want 1 and 7", good, refused)
+	}
+}
+
+// commitRevokesIdentity ends what another site says has ended: the sessions of one login, and
+// of these those that it names.
+func commitRevokesIdentity(t *testing.T, e Engine) {
+	s := fresh(t, e)
+	ann := activeUser(t, s)
+	corp, other := newIdentity(ann), newIdentity(ann)
+	commit(t, s, login.Commit{NewIdentity: &corp})
+	commit(t, s, login.Commit{NewIdentity: &other})
+	began := func(identityID, upstream string) session.Session {
+		v := newSession(ann.ID)
+		v.IdentityID, v.Upstream = identityID, upstream
+		commit(t, s, login.Commit{NewSession: &v})
+		return v
+	}
+	one, two, three, nameless := began(corp.ID, "_1"), began(corp.ID, "_2"), began(corp.ID, "_3"), began(corp.ID, "")
+	foreign, password := began(other.ID, "_1"), began("", "")
+	end := func(upstream ...string) []string {
+		return commit(t, s, login.Commit{RevokeSessions: &login.RevokeSessions{
+			UserID: ann.ID, IdentityID: corp.ID, Upstream: upstream, Reason: "logout", TokensDead: epoch.Add(time.Hour),
+		}})
+	}
+	if got := end("_1", "_9", "_3"); !cmp.Equal(got, []string{one.ID, three.ID}) {
+		t.Errorf("Commit() ended %v, want the two that were named", got)
+	}
+	if got := end("_1", ""); !cmp.Equal(got, []string{nameless.ID}) {
+		t.Errorf("Commit() ended %v, want the one without a name", got)
+	}
+	if got := end(); !cmp.Equal(got, []string{two.ID}) {
+		t.Errorf("Commit() ended %v, want the rest of the identity's", got)
+	}
+	for _, v := range []session.Session{foreign, password} {
+		if got, err := s.Session(t.Context(), v.ID); err != nil || !cmp.Equal(got, v) {
+			t.Errorf("Session() = %+v, %v, want it untouched", got, err)
+		}
+	}
+	if all, err := s.RevocationsSince(t.Context(), time.Time{}, epoch); err != nil || len(all) != 4 {
+		t.Errorf("RevocationsSince() = %d, %v, want 4", len(all), err)
+	}
+	gone := newSession(ann.ID)
+	gone.IdentityID = account.NewID()
+	if _, err := s.Commit(t.Context(), login.Commit{Now: epoch, NewSession: &gone}); !errors.Is(err, login.ErrChanged) {
+		t.Errorf("session of an identity that is gone: Commit() = %v, want ErrChanged", err)
 	}
 }
 

@@ -73,6 +73,7 @@ func Run(t *testing.T, e Engine) {
 		{"Commit/SuspensionAndLoginNeverLeaveASession", commitSuspensionRace},
 		{"Commit/UpdateIsGuardedByStatus", commitUpdateGuard},
 		{"Commit/RevokesAllSessionsButOne", commitRevokes},
+		{"Commit/RevokesTheSessionsOfAnIdentity", commitRevokesIdentity},
 		{"Commit/ManyAtOnceDoNotBlockEachOther", commitStress},
 		{"KV/Conditions", kvConditions},
 		{"KV/OneOfManyWins", kvRace},
