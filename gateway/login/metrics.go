@@ -49,9 +49,9 @@ func newSites(reg prometheus.Registerer) (*sites, error) {
 // gateway's names, party is what the provider calls the site, err is nil if it succeeded.
 func (s *sites) observe(provider, kind, party string, err error) {
 	switch kind {
-	case "oauth":
+	case KindOAuth:
 		s.oauth.WithLabelValues(provider, statusOf(err)).Inc()
-	case "saml":
+	case KindSAML:
 		s.saml.WithLabelValues(s.party(provider, party), statusOf(err)).Inc()
 	}
 }
