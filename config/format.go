@@ -78,6 +78,7 @@ var formats = map[string]format{
 	"domains":      {check: trusted, pattern: `^\*$|` + domainPattern},
 	"private-key":  {check: privateKey, key: true},
 	"public-key":   {check: publicKey, key: true},
+	"certificate":  {check: certificate, key: true},
 }
 
 func matches(re *regexp.Regexp, wrong string) func(string) error {

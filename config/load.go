@@ -51,6 +51,7 @@ func Parse(name string, data []byte, env func(string) (string, bool)) (Config, e
 	cfg := base()
 	l.document(data, reflect.ValueOf(&cfg).Elem())
 	l.override(reflect.ValueOf(&cfg).Elem(), "")
+	l.overrideNamed(&cfg)
 	l.fill(&cfg)
 	l.check(&cfg)
 	if len(l.faults) > 0 {

@@ -55,6 +55,14 @@ type Egress struct {
 	Timeout     time.Duration `yaml:"timeout" min:"10ms" max:"1m" doc:"For one request with its redirects and its body."`
 	MaxResponse Size          `yaml:"max_response" min:"1KiB" max:"960KiB" doc:"Most bytes of a body that is fetched."`
 	MaxRequests int           `yaml:"max_requests" min:"1" max:"64" doc:"Most requests in one call."`
+	Circuit     Circuit       `yaml:"circuit" doc:"When servers that keep failing are not asked any more: all of the provider's together, or for a provider of the kind saml each by itself. What is 0 follows from the kind."`
+}
+
+// Circuit says when servers that keep failing are not asked for a while.
+type Circuit struct {
+	Failures int           `yaml:"failures" min:"0" max:"1000" doc:"How many requests have to fail: without a connection, without an answer in time, or with an answer of 500 and above. 0: 5, and 3 for a provider of the kind saml."`
+	Within   time.Duration `yaml:"within" min:"0" max:"1h" doc:"In which time. 0: 30s, and 60s for saml."`
+	Open     time.Duration `yaml:"open" min:"0" max:"1h" doc:"How long they are not asked then. After that one request finds out whether they are well. 0: 60s, and 120s for saml."`
 }
 
 // ProviderSecret is a secret that a plugin knows by its name.

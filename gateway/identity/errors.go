@@ -19,6 +19,7 @@ import (
 const (
 	codeTokenRevoked   = "TOKEN_REVOKED"
 	codeRefreshExpired = "REFRESH_TOKEN_EXPIRED"
+	codeCircuitOpen    = "SSO_CIRCUIT_OPEN"
 )
 
 // bearer is the WWW-Authenticate of a 401 without a token: RFC 6750 §3.
@@ -61,6 +62,11 @@ func (a *API) translate(err error) error {
 	}
 	if denied, ok := errors.AsType[*login.Denied](err); ok {
 		return a.denied(denied, err)
+	}
+	if open, ok := errors.AsType[*plugin.CircuitOpen](err); ok {
+		e := edge.Unavailable("The identity provider does not answer. Try again later.", open.RetryAfter, err)
+		e.Code = codeCircuitOpen
+		return e
 	}
 	if failed, ok := errors.AsType[*sdk.Error](err); ok {
 		return coded(failed.Code, nil, err)

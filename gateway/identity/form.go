@@ -12,6 +12,7 @@ import (
 
 	"github.com/materi/shield/gateway/account"
 	"github.com/materi/shield/gateway/edge"
+	"github.com/materi/shield/gateway/login"
 	"github.com/materi/shield/gateway/plugin"
 	"github.com/materi/shield/sdk"
 )
@@ -41,6 +42,16 @@ func (a *API) formFor(kind sdk.FlowKind, name string) (form, error) {
 	return form{}, a.noForm()
 }
 
+// elsewhere reports whether a form has endpoints of its own, which check what comes with it: a
+// login at another site, and what such a site sends by itself.
+func elsewhere(p plugin.Info, name string) bool {
+	switch p.Manifest.Kind {
+	case login.KindOAuth, login.KindSAML:
+		return name == login.FormRedirect || name == login.FormUnsolicited || name == login.FormLogout
+	}
+	return false
+}
+
 // formOf finds the login form of one provider.
 func (a *API) formOf(provider, name string) (form, error) {
 	for _, p := range a.Providers() {
@@ -48,7 +59,7 @@ func (a *API) formOf(provider, name string) (form, error) {
 			continue
 		}
 		for _, f := range p.Manifest.Forms {
-			if f.Flow == sdk.FlowLogin && f.Name == name {
+			if f.Flow == sdk.FlowLogin && f.Name == name && !elsewhere(p, name) {
 				return form{p, f}, nil
 			}
 		}

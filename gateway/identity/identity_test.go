@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"strings"
 	"testing"
+	"time"
 	"unicode/utf8"
 
 	"github.com/valyala/fasthttp"
@@ -51,6 +52,7 @@ func TestErrorsAreToldAsTheContractSays(t *testing.T) {
 		{&sdk.Error{Code: sdk.CodeProviderError, Private: "secret"}, 502, "OAUTH_PROVIDER_ERROR"},
 		{&sdk.Error{Code: sdk.CodeUnavailable}, 503, "SERVICE_UNAVAILABLE"},
 		{&sdk.Error{Code: sdk.CodeInternal}, 500, "INTERNAL_ERROR"},
+		{&plugin.CircuitOpen{Provider: "google", RetryAfter: time.Minute, Err: &sdk.Error{Code: sdk.CodeProviderError}}, 503, "SSO_CIRCUIT_OPEN"},
 		{&plugin.Fault{Provider: "email", Kind: plugin.Trap, Err: errors.New("x")}, 503, "SERVICE_UNAVAILABLE"},
 		{plugin.ErrUnknown, 404, "NOT_FOUND"},
 		{login.ErrSpent, 400, "INVALID_TOKEN"},

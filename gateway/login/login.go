@@ -82,10 +82,7 @@ type Login struct {
 	now       func() time.Time
 	log       *slog.Logger
 	attempts  *prometheus.CounterVec
-
-	// observe is told how flows end at providers that speak to other sites: party is what the
-	// provider calls the other side, err nil for a login or logout, a *Denied or a failure.
-	observe func(provider, kind, party string, err error)
+	sites     *sites
 }
 
 // New returns a Login.
@@ -107,7 +104,6 @@ func New(o Options) (*Login, error) {
 		publicURL: o.PublicURL,
 		now:       o.Now,
 		log:       o.Log,
-		observe:   func(string, string, string, error) {},
 		attempts: prometheus.NewCounterVec(prometheus.CounterOpts{
 			Name: "materi_auth_attempts_total",
 			Help: "Attempts to log in, by kind of provider and outcome.",
@@ -115,6 +111,10 @@ func New(o Options) (*Login, error) {
 	}
 	if err := o.Registerer.Register(l.attempts); err != nil {
 		return nil, fmt.Errorf("login: register metrics: %w", err)
+	}
+	var err error
+	if l.sites, err = newSites(o.Registerer); err != nil {
+		return nil, err
 	}
 	return l, nil
 }

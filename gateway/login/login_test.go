@@ -55,7 +55,12 @@ func (p *provider) Continue(_ context.Context, _ string, f sdk.Flow, r sdk.Reque
 	return p.next(f, r)
 }
 
-func (p *provider) Kind(name string) string { return "kind of " + name }
+func (p *provider) Kind(name string) string {
+	if name == "google" || name == "corp" {
+		return map[string]string{"google": login.KindOAuth, "corp": login.KindSAML}[name]
+	}
+	return "kind of " + name
+}
 
 // outbox seals like the real one, and keeps the links.
 type outbox struct {

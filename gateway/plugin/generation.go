@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"github.com/materi/shield/config"
+	"github.com/materi/shield/gateway/circuit"
 	"github.com/materi/shield/gateway/plugin/grant"
 	"github.com/materi/shield/gateway/plugin/signature"
 	"github.com/materi/shield/sdk"
@@ -41,6 +42,7 @@ type generation struct {
 	signedBy string // the name of a key
 	module   module
 	grant    *grant.Grant
+	circuits *circuit.Set // those of the generation before, if they follow the same rule
 	manifest sdk.Manifest
 
 	running int  // calls

@@ -4,8 +4,8 @@
 //
 // A call ends in one of three ways that are never mixed: an [Answer], which has been held
 // to the contract; an [*sdk.Error], which is the provider's own; or a [*Fault], which is
-// the plugin's breakdown. Any other error is the host's, for instance a database that is
-// away, or the caller's context.
+// the plugin's breakdown. Any other error is the host's: a [*CircuitOpen], a database that is
+// away, the caller's context.
 package plugin
 
 import (
