@@ -15,25 +15,26 @@ import "time"
 // spellings; min and max are inclusive; required keys have no default; format names an
 // entry of the formats table.
 type Config struct {
-	Server     Server      `yaml:"server" doc:"The listener: where clients connect, and what they may send."`
-	Debug      bool        `yaml:"debug" env:"DEBUG" doc:"Development mode. It changes defaults that reveal more to clients; never set it in production."`
-	DataDir    string      `yaml:"data_dir" doc:"Directory for what the gateway makes itself: keys, the SQLite file, the compile cache. Made with mode 0700."`
-	SecretKey  Secret      `yaml:"secret_key" format:"secret" env:"SECRET_KEY" doc:"At least 32 random characters. Refresh tokens, one-time links and stored secrets are bound to it. Made in data_dir when absent."`
-	Log        Log         `yaml:"log" doc:"The log on standard error, one JSON record a line."`
-	Admin      Admin       `yaml:"admin" doc:"Probes and metrics."`
-	Tracing    Tracing     `yaml:"tracing" doc:"W3C trace context."`
-	Database   Database    `yaml:"database" doc:"Where users, sessions and flows are kept."`
-	Redis      Redis       `yaml:"redis" doc:"Shared rate limits. Without it limits are counted in this process."`
-	Token      Token       `yaml:"token" doc:"The access tokens that Shield issues, and their keys."`
-	Issuers    []Issuer    `yaml:"issuers" doc:"Other issuers whose access tokens are accepted, each with its JWKS."`
-	Session    Session     `yaml:"session" doc:"Refresh tokens and sessions."`
-	Login      Login       `yaml:"login" doc:"What holds for every way to log in."`
-	Mail       Mail        `yaml:"mail" doc:"How mail leaves."`
-	Plugins    Plugins     `yaml:"plugins" doc:"What holds for every plugin file: signatures."`
-	Providers  []Provider  `yaml:"providers" doc:"The ways to prove who one is: plugins and their settings."`
-	RateLimits []RateLimit `yaml:"rate_limits" doc:"Named limits. A route refers to them by name; the built-in ones may be changed here."`
-	Upstreams  []Upstream  `yaml:"upstreams" doc:"The services behind the gateway."`
-	Routes     []Route     `yaml:"routes" doc:"Which request goes where, and who may send it."`
+	Server             Server      `yaml:"server" doc:"The listener: where clients connect, and what they may send."`
+	Debug              bool        `yaml:"debug" env:"DEBUG" doc:"Development mode. It changes defaults that reveal more to clients; never set it in production."`
+	DataDir            string      `yaml:"data_dir" doc:"Directory for what the gateway makes itself: keys, the SQLite file, the compile cache. Made with mode 0700."`
+	SecretKey          Secret      `yaml:"secret_key" format:"secret" env:"SECRET_KEY" doc:"At least 32 random characters. Refresh tokens, one-time links and stored secrets are bound to it. Made in data_dir when absent."`
+	PreviousSecretKeys []Secret    `yaml:"previous_secret_keys" format:"secret" doc:"Secret keys of before, the newest first. Tokens of other sites that are kept encrypted under one of them can still be read; nothing new is bound to it."`
+	Log                Log         `yaml:"log" doc:"The log on standard error, one JSON record a line."`
+	Admin              Admin       `yaml:"admin" doc:"Probes and metrics."`
+	Tracing            Tracing     `yaml:"tracing" doc:"W3C trace context."`
+	Database           Database    `yaml:"database" doc:"Where users, sessions and flows are kept."`
+	Redis              Redis       `yaml:"redis" doc:"Shared rate limits. Without it limits are counted in this process."`
+	Token              Token       `yaml:"token" doc:"The access tokens that Shield issues, and their keys."`
+	Issuers            []Issuer    `yaml:"issuers" doc:"Other issuers whose access tokens are accepted, each with its JWKS."`
+	Session            Session     `yaml:"session" doc:"Refresh tokens and sessions."`
+	Login              Login       `yaml:"login" doc:"What holds for every way to log in."`
+	Mail               Mail        `yaml:"mail" doc:"How mail leaves."`
+	Plugins            Plugins     `yaml:"plugins" doc:"What holds for every plugin file: signatures."`
+	Providers          []Provider  `yaml:"providers" doc:"The ways to prove who one is: plugins and their settings."`
+	RateLimits         []RateLimit `yaml:"rate_limits" doc:"Named limits. A route refers to them by name; the built-in ones may be changed here."`
+	Upstreams          []Upstream  `yaml:"upstreams" doc:"The services behind the gateway."`
+	Routes             []Route     `yaml:"routes" doc:"Which request goes where, and who may send it."`
 }
 
 // Server is the section of the listener.

@@ -255,6 +255,29 @@ func TestDefaultIsWhatAnEmptyFileGives(t *testing.T) {
 	}
 }
 
+func TestListsAreUnderstood(t *testing.T) {
+	c, err := Load("testdata/good/lists_from_environment.yaml", corpusEnv)
+	if err != nil {
+		t.Fatal(err)
+	}
+	type lists struct{ Trusted, Allowed []string }
+	var got []lists
+	for _, p := range c.Providers {
+		got = append(got, lists{p.TrustEmail, p.AllowedDomains})
+	}
+	want := []lists{
+		{[]string{"example.com", "xn--bcher-kva.example"}, []string{"example.com"}},
+		{[]string{"*"}, []string{"a.example", "b.example"}},
+	}
+	if diff := cmp.Diff(want, got); diff != "" {
+		t.Errorf("domains of the providers (-want +got):\n%s", diff)
+	}
+	keys := c.PreviousSecretKeys
+	if len(keys) != 2 || keys[1].Reveal() != "0123456789abcdef0123456789abcdef" {
+		t.Errorf("%d previous secret keys, want the two of the variable", len(keys))
+	}
+}
+
 func TestFullFileIsUnderstood(t *testing.T) {
 	c, err := Load("testdata/good/full.yaml", corpusEnv)
 	if err != nil {

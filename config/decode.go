@@ -27,7 +27,7 @@ func (l *loader) decode(node *yaml.Node, path string, out reflect.Value, tag ref
 			return
 		}
 		out.Set(reflect.ValueOf(Settings(l.settings(node, path))))
-	case t == stringsType:
+	case t == stringsType || t == secretsType:
 		l.strings(node, path, out, tag)
 	case t.Kind() == reflect.Slice:
 		l.elements(node, path, out)
@@ -155,7 +155,7 @@ func (l *loader) elements(node *yaml.Node, path string, out reflect.Value) {
 	out.Set(list)
 }
 
-// strings sets out, a slice of strings. A value that comes from the environment may stand
+// strings sets out, a slice of strings or secrets. A value that comes from the environment may stand
 // for the whole list, with commas.
 func (l *loader) strings(node *yaml.Node, path string, out reflect.Value, tag reflect.StructTag) {
 	if node.Kind == yaml.ScalarNode {

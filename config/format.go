@@ -12,6 +12,8 @@ import (
 	"strconv"
 	"strings"
 	"unicode"
+
+	"golang.org/x/net/idna"
 )
 
 // format is what a string must look like. check's error goes on from the value, as in
@@ -30,6 +32,7 @@ const (
 	idPattern     = `^[A-Za-z0-9][A-Za-z0-9._-]{0,62}$`
 	hostPattern   = `^[a-z0-9_]([a-z0-9_-]{0,61}[a-z0-9_])?(\.[a-z0-9_]([a-z0-9_-]{0,61}[a-z0-9_])?)*$`
 	wordPattern   = `^[!-~]+$`
+	domainPattern = `^[a-z0-9]([a-z0-9-]*[a-z0-9])?(\.[a-z0-9]([a-z0-9-]*[a-z0-9])?)*$`
 	headerPattern = `^[A-Za-z0-9][A-Za-z0-9-]{0,62}$`
 	pathPattern   = `^/([A-Za-z0-9._~!$&'()*,=:@/-]|%[2-9A-F][0-9A-F])*$`
 )
@@ -40,6 +43,7 @@ var (
 	header   = regexp.MustCompile(headerPattern)
 	id       = regexp.MustCompile(idPattern)
 	hostname = regexp.MustCompile(hostPattern)
+	mailHost = regexp.MustCompile(domainPattern)
 	word     = regexp.MustCompile(wordPattern)
 	plain    = regexp.MustCompile(`^[A-Za-z0-9._~!$&'()*,=:@-]$`)
 	urlPath  = regexp.MustCompile(pathPattern)
@@ -70,8 +74,11 @@ var formats = map[string]format{
 	"sha256":       {check: matches(hash, "is not a SHA-256 digest; write 64 lower-case hexadecimal digits, as sha256sum does"), pattern: hashPattern},
 	"header":       {check: shownHeader, pattern: headerPattern},
 	"egress":       {check: egress, pattern: `^https?://[^/?#@]+$`},
+	"domain":       {check: domain, pattern: domainPattern},
+	"domains":      {check: trusted, pattern: `^\*$|` + domainPattern},
 	"private-key":  {check: privateKey, key: true},
 	"public-key":   {check: publicKey, key: true},
+	"certificate":  {check: certificate, key: true},
 }
 
 func matches(re *regexp.Regexp, wrong string) func(string) error {
@@ -185,6 +192,26 @@ func origin(s string) error {
 		return errors.New("is not a scheme with a host; write for instance https://api.example.com, without a path")
 	}
 	return nil
+}
+
+// domain is one of e-mail addresses, in the one spelling in which addresses are compared.
+func domain(s string) error {
+	ascii, err := idna.Lookup.ToASCII(strings.ToLower(s))
+	if err != nil || len(ascii) > 253 || !mailHost.MatchString(ascii) {
+		return errors.New("is not the domain of an e-mail address; write what stands after the at sign, such as example.com")
+	}
+	if ascii != s {
+		return errors.New("is not as domains are compared; write it in lower case, and letters beyond ASCII in the xn-- form")
+	}
+	return nil
+}
+
+// trusted is a domain, or all of them.
+func trusted(s string) error {
+	if s == "*" {
+		return nil
+	}
+	return domain(s)
 }
 
 // egress is a server that a plugin may reach. A port has one spelling, and so has an address:

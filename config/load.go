@@ -51,6 +51,7 @@ func Parse(name string, data []byte, env func(string) (string, bool)) (Config, e
 	cfg := base()
 	l.document(data, reflect.ValueOf(&cfg).Elem())
 	l.override(reflect.ValueOf(&cfg).Elem(), "")
+	l.overrideNamed(&cfg)
 	l.fill(&cfg)
 	l.check(&cfg)
 	if len(l.faults) > 0 {
@@ -249,7 +250,7 @@ func (l *loader) overrideField(out reflect.Value, path, name string, tag reflect
 		l.reject(path, "%s", err)
 		return
 	}
-	if out.Type() == stringsType {
+	if out.Type() == stringsType || out.Type() == secretsType {
 		l.list(out, path, tag, value)
 		return
 	}
@@ -263,22 +264,22 @@ func (l *loader) overrideField(out reflect.Value, path, name string, tag reflect
 
 // list sets out from the comma-separated form that variables have.
 func (l *loader) list(out reflect.Value, path string, tag reflect.StructTag, text string) {
-	var items []string
+	items := reflect.MakeSlice(out.Type(), 0, 1)
 	for item := range strings.SplitSeq(text, ",") {
 		item = strings.TrimSpace(item)
 		if item == "" {
 			continue
 		}
-		value, err := checkText(tag, item)
-		if err != nil {
+		value := reflect.New(out.Type().Elem()).Elem()
+		if err := parseScalar(value, tag, item, true); err != nil {
 			l.reject(path, "an item of the value %s", err)
 			continue
 		}
-		items = append(items, value)
+		items = reflect.Append(items, value)
 	}
-	if len(items) == 0 && !l.failed[path] {
+	if items.Len() == 0 && !l.failed[path] {
 		l.reject(path, "the value holds no item; write them with commas between")
 		return
 	}
-	out.Set(reflect.ValueOf(items))
+	out.Set(items)
 }

@@ -24,25 +24,27 @@ type PluginKey struct {
 
 // Provider is one configured plugin.
 type Provider struct {
-	Name         string           `yaml:"name" required:"true" format:"name" doc:"Its name in paths, logs and metrics: lower-case letters, digits, dashes."`
-	Label        string           `yaml:"label" format:"text" doc:"Its name for people, on login pages."`
-	Plugin       string           `yaml:"plugin" required:"true" format:"text" doc:"Path of the .wasm file, or of the executable, relative to the configuration file."`
-	Transport    string           `yaml:"transport" enum:"wasm,process" doc:"How the plugin runs: in the sandbox, or as a child process. Default: wasm if the file's name ends in .wasm, else process."`
-	SHA256       string           `yaml:"sha256" format:"sha256" doc:"The digest that the file must have, in hexadecimal. Any other file is refused."`
-	Capabilities []string         `yaml:"capabilities" enum:"kv,password,log,http,jwt,xmldsig,secret" doc:"What the plugin may ask of the host. A module that imports more is refused."`
-	Headers      []string         `yaml:"headers" format:"header" doc:"Request headers that the plugin is shown. Authorization and Cookie cannot be."`
-	HTTP         Egress           `yaml:"http" doc:"What the capabilities http and jwt may reach."`
-	Secrets      []ProviderSecret `yaml:"secrets" doc:"What the capabilities secret, jwt and xmldsig know by name. Private keys (PEM) can be used by the plugin, never read."`
-	MemoryBytes  Size             `yaml:"memory_bytes" min:"1MiB" max:"4GiB" doc:"Most memory of one instance."`
-	Timeout      time.Duration    `yaml:"timeout" min:"10ms" max:"5m" doc:"Most time of one call."`
-	Fuel         int              `yaml:"fuel" min:"1" doc:"Most work of one call, in millions of instructions (wasm)."`
-	Interruption string           `yaml:"interruption" enum:"metered,deadline" doc:"How a guest is stopped (wasm). metered counts its work, also in recursion, and costs it next to nothing; deadline looks at the clock in each loop, which slows it down, and knows no fuel."`
-	Isolation    string           `yaml:"isolation" enum:"pooled,per_call" doc:"pooled: an instance serves many calls, one after another. per_call: each call has a new one (wasm)."`
-	Instances    int              `yaml:"instances" min:"1" max:"1024" doc:"Most calls at a time."`
-	Wait         time.Duration    `yaml:"wait" min:"0" max:"1m" doc:"How long a call waits for a free instance."`
-	MaxCalls     int              `yaml:"max_calls" min:"0" doc:"Calls after which an instance is replaced (wasm). 0: none."`
-	MaxAge       time.Duration    `yaml:"max_age" min:"0" max:"30d" doc:"Age at which an instance is replaced (wasm). 0: none."`
-	Config       Settings         `yaml:"config" doc:"The plugin's own settings, handed to it as JSON."`
+	Name           string           `yaml:"name" required:"true" format:"name" doc:"Its name in paths, logs and metrics: lower-case letters, digits, dashes."`
+	Label          string           `yaml:"label" format:"text" doc:"Its name for people, on login pages."`
+	Plugin         string           `yaml:"plugin" required:"true" format:"text" doc:"Path of the .wasm file, or of the executable, relative to the configuration file."`
+	Transport      string           `yaml:"transport" enum:"wasm,process" doc:"How the plugin runs: in the sandbox, or as a child process. Default: wasm if the file's name ends in .wasm, else process."`
+	SHA256         string           `yaml:"sha256" format:"sha256" doc:"The digest that the file must have, in hexadecimal. Any other file is refused."`
+	Capabilities   []string         `yaml:"capabilities" enum:"kv,password,log,http,jwt,xmldsig,secret" doc:"What the plugin may ask of the host. A module that imports more is refused."`
+	TrustEmail     []string         `yaml:"trust_email" format:"domains" doc:"Domains whose owner runs this provider, or lets it speak for their addresses: an address of them that it calls verified joins the account that has it. \"*\" is any domain. Nothing is trusted by default."`
+	AllowedDomains []string         `yaml:"allowed_domains" format:"domain" doc:"Who may log in through this provider: people with a verified address of one of these domains. Empty: everybody."`
+	Headers        []string         `yaml:"headers" format:"header" doc:"Request headers that the plugin is shown. Authorization and Cookie cannot be."`
+	HTTP           Egress           `yaml:"http" doc:"What the capabilities http and jwt may reach."`
+	Secrets        []ProviderSecret `yaml:"secrets" doc:"What the capabilities secret, jwt and xmldsig know by name. Private keys (PEM) can be used by the plugin, never read."`
+	MemoryBytes    Size             `yaml:"memory_bytes" min:"1MiB" max:"4GiB" doc:"Most memory of one instance."`
+	Timeout        time.Duration    `yaml:"timeout" min:"10ms" max:"5m" doc:"Most time of one call."`
+	Fuel           int              `yaml:"fuel" min:"1" doc:"Most work of one call, in millions of instructions (wasm)."`
+	Interruption   string           `yaml:"interruption" enum:"metered,deadline" doc:"How a guest is stopped (wasm). metered counts its work, also in recursion, and costs it next to nothing; deadline looks at the clock in each loop, which slows it down, and knows no fuel."`
+	Isolation      string           `yaml:"isolation" enum:"pooled,per_call" doc:"pooled: an instance serves many calls, one after another. per_call: each call has a new one (wasm)."`
+	Instances      int              `yaml:"instances" min:"1" max:"1024" doc:"Most calls at a time."`
+	Wait           time.Duration    `yaml:"wait" min:"0" max:"1m" doc:"How long a call waits for a free instance."`
+	MaxCalls       int              `yaml:"max_calls" min:"0" doc:"Calls after which an instance is replaced (wasm). 0: none."`
+	MaxAge         time.Duration    `yaml:"max_age" min:"0" max:"30d" doc:"Age at which an instance is replaced (wasm). 0: none."`
+	Config         Settings         `yaml:"config" doc:"The plugin's own settings, handed to it as JSON."`
 }
 
 // Egress is what a plugin may reach over the network.
@@ -53,6 +55,14 @@ type Egress struct {
 	Timeout     time.Duration `yaml:"timeout" min:"10ms" max:"1m" doc:"For one request with its redirects and its body."`
 	MaxResponse Size          `yaml:"max_response" min:"1KiB" max:"960KiB" doc:"Most bytes of a body that is fetched."`
 	MaxRequests int           `yaml:"max_requests" min:"1" max:"64" doc:"Most requests in one call."`
+	Circuit     Circuit       `yaml:"circuit" doc:"When servers that keep failing are not asked any more: all of the provider's together, or for a provider of the kind saml each by itself. What is 0 follows from the kind."`
+}
+
+// Circuit says when servers that keep failing are not asked for a while.
+type Circuit struct {
+	Failures int           `yaml:"failures" min:"0" max:"1000" doc:"How many requests have to fail: without a connection, without an answer in time, or with an answer of 500 and above. 0: 5, and 3 for a provider of the kind saml."`
+	Within   time.Duration `yaml:"within" min:"0" max:"1h" doc:"In which time. 0: 30s, and 60s for saml."`
+	Open     time.Duration `yaml:"open" min:"0" max:"1h" doc:"How long they are not asked then. After that one request finds out whether they are well. 0: 60s, and 120s for saml."`
 }
 
 // ProviderSecret is a secret that a plugin knows by its name.
@@ -119,6 +129,10 @@ func (l *loader) checkProviders(c *Config) {
 
 func (l *loader) checkProvider(p Provider, path string) {
 	unique(l, path+".capabilities", "", p.Capabilities, itself)
+	unique(l, path+".trust_email", "", p.TrustEmail, itself)
+	l.rule(len(p.TrustEmail) > 1 && slices.Contains(p.TrustEmail, "*"), path+".trust_email",
+		"names domains beside \"*\", which is all of them; keep one or the other")
+	unique(l, path+".allowed_domains", "", p.AllowedDomains, itself)
 	unique(l, path+".headers", "", p.Headers, strings.ToLower)
 	unique(l, path+".secrets", "name", p.Secrets, func(s ProviderSecret) string { return s.Name })
 	for i, s := range p.Secrets {

@@ -18,6 +18,7 @@ var (
 	durationType = reflect.TypeFor[time.Duration]()
 	settingsType = reflect.TypeFor[Settings]()
 	stringsType  = reflect.TypeFor[[]string]()
+	secretsType  = reflect.TypeFor[[]Secret]()
 )
 
 // parseScalar sets out, which is no struct, map or slice, from its text. Text from the

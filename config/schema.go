@@ -69,7 +69,7 @@ func fieldSchema(value reflect.Value, tag reflect.StructTag) object {
 	switch {
 	case t == settingsType:
 		return object{"type": "object"}
-	case t == stringsType:
+	case t == stringsType || t == secretsType:
 		items := object{"type": "array", "items": item(textSchema(tag))}
 		if tag.Get("required") == "true" {
 			items["minItems"] = 1

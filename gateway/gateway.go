@@ -214,8 +214,12 @@ func (g *Gateway) buildIdentity(key *seal.Key) (err error) {
 	if err != nil {
 		return err
 	}
+	previous, err := previousKeys(g.cfg)
+	if err != nil {
+		return err
+	}
 	g.login, err = login.New(login.Options{
-		Store: g.store, Providers: g.plugins, Sessions: g.sessions, Outbox: outbox, Key: key,
+		Store: g.store, Providers: g.plugins, Sessions: g.sessions, Outbox: outbox, Key: key, Previous: previous,
 		Config: g.cfg.Login, PublicURL: g.cfg.Server.PublicURL, Now: g.now, Log: g.log, Registerer: g.registry,
 	})
 	if err != nil {

@@ -30,6 +30,19 @@ func secretKey(cfg config.Config) (*seal.Key, error) {
 	return key, nil
 }
 
+// previousKeys returns the secret keys of before.
+func previousKeys(cfg config.Config) ([]*seal.Key, error) {
+	var keys []*seal.Key
+	for i, secret := range cfg.PreviousSecretKeys {
+		key, err := seal.NewKey(secret.Reveal())
+		if err != nil {
+			return nil, fmt.Errorf("previous_secret_keys[%d]: %w", i, err)
+		}
+		keys = append(keys, key)
+	}
+	return keys, nil
+}
+
 // keptSecret reads a secret from a file, and makes it first where there is none. Of several
 // processes that start at once one makes it, whole, and all read the same.
 func keptSecret(path string) (string, error) {

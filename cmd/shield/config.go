@@ -35,6 +35,9 @@ func configCheck(_ context.Context, c *call) error {
 	if err != nil {
 		return fmt.Errorf("the configuration is not valid:\n%w", err)
 	}
+	for _, u := range config.UnusedVariables(cfg, c.env) {
+		fmt.Fprintf(c.stderr, "shield: $%s has no effect: no provider is named %s\n", u.Variable, u.Provider)
+	}
 	_, err = fmt.Fprintln(c.stdout, c.args[0]+": ok")
 	return err
 }
@@ -45,6 +48,13 @@ func configSchema(_ context.Context, c *call) error {
 	}
 	_, err := c.stdout.Write(append(config.Schema(), '\n'))
 	return err
+}
+
+// warnOfUnused tells of variables that the operator set for nothing.
+func warnOfUnused(log *slog.Logger, c *call, cfg config.Config) {
+	for _, u := range config.UnusedVariables(cfg, c.env) {
+		log.Warn("an environment variable has no effect: no provider has the name that it is for", "variable", u.Variable, "provider", u.Provider)
+	}
 }
 
 // newLog writes JSON records of at least the configured level.

@@ -44,6 +44,7 @@ var errUsage = errors.New("usage")
 func commands() []command {
 	return []command{
 		{"serve", "-config FILE", "run the gateway until SIGTERM or SIGINT", serve},
+		{"health", "-config FILE", "ask the gateway on this machine whether it lives", health},
 		{"config check", "FILE", "find every fault of a configuration", configCheck},
 		{"config schema", "", "print the JSON Schema of the configuration", configSchema},
 		{"migrate up", "-config FILE", "bring the database's schema up to date", migrateUp},

@@ -90,7 +90,7 @@ func pluginInspect(ctx context.Context, c *call) error {
 }
 
 func inspect(ctx context.Context, file, cache string, run bool) (inspection, error) {
-	code, err := readPlugin(file)
+	code, err := plugin.ReadFile(file)
 	if err != nil {
 		return inspection{}, err
 	}

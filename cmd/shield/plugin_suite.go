@@ -7,6 +7,7 @@ import (
 	"io"
 	"slices"
 
+	"github.com/materi/shield/gateway/plugin"
 	"github.com/materi/shield/gateway/plugin/anatomy"
 	"github.com/materi/shield/gateway/plugin/trial"
 	"github.com/materi/shield/sdk/providertest"
@@ -55,7 +56,7 @@ func pluginTest(ctx context.Context, c *call) error {
 func roundsOf(files []string) ([]tried, error) {
 	var list []tried
 	for _, file := range files {
-		code, err := readPlugin(file)
+		code, err := plugin.ReadFile(file)
 		if err != nil {
 			return nil, err
 		}

@@ -16,9 +16,6 @@ import (
 // providertest.Script.
 const scriptName = "plugin.test.json"
 
-// maxPluginFile bounds what is read as a plugin. An executable can be larger than a module.
-const maxPluginFile = 256 << 20
-
 // toolFlags returns a set of flags that prints nothing by itself.
 func toolFlags() *flag.FlagSet {
 	flags := flag.NewFlagSet("", flag.ContinueOnError)
@@ -43,21 +40,6 @@ func positionals(flags *flag.FlagSet, args []string, least, most int) ([]string,
 		return nil, errUsage
 	}
 	return rest, nil
-}
-
-// readPlugin reads a plugin file.
-func readPlugin(path string) ([]byte, error) {
-	info, err := os.Stat(path)
-	if err != nil {
-		return nil, err
-	}
-	if !info.Mode().IsRegular() {
-		return nil, fmt.Errorf("%s is not a file", path)
-	}
-	if info.Size() > maxPluginFile {
-		return nil, fmt.Errorf("%s has %d bytes, at most %d are read", path, info.Size(), maxPluginFile)
-	}
-	return os.ReadFile(path)
 }
 
 // readScript reads the test data at path, or that beside the plugin if there is some. The

@@ -24,13 +24,22 @@ func serve(ctx context.Context, c *call) error {
 		return err
 	}
 	log := newLog(c.stderr, cfg.Log)
+	warnOfUnused(log, c, cfg)
 	g, err := gateway.New(gateway.Options{Config: cfg, Version: version, Log: log})
 	if err != nil {
 		return err
 	}
 	reloading, cancel := context.WithCancel(ctx)
 	var reloads sync.WaitGroup
-	reloads.Go(func() { reloadOn(reloading, hup, c, g) })
+	reloads.Go(func() {
+		reloadOn(reloading, hup, g, func() (config.Config, error) {
+			cfg, err := load(c)
+			if err == nil {
+				warnOfUnused(log, c, cfg)
+			}
+			return cfg, err
+		})
+	})
 	err = g.Run(ctx)
 	cancel()
 	reloads.Wait()
@@ -38,13 +47,13 @@ func serve(ctx context.Context, c *call) error {
 }
 
 // reloadOn reloads at each signal until ctx ends. The gateway says itself how it went.
-func reloadOn(ctx context.Context, hup <-chan os.Signal, c *call, g *gateway.Gateway) {
+func reloadOn(ctx context.Context, hup <-chan os.Signal, g *gateway.Gateway, read func() (config.Config, error)) {
 	for {
 		select {
 		case <-ctx.Done():
 			return
 		case <-hup:
-			_ = g.ReloadFrom(ctx, func() (config.Config, error) { return load(c) })
+			_ = g.ReloadFrom(ctx, read)
 		}
 	}
 }

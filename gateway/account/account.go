@@ -28,16 +28,19 @@ var (
 // User is a person. Email is canonical (see [CanonicalEmail]) and unique among users that
 // are not deleted.
 type User struct {
-	ID        string // UUIDv7
-	Email     string
-	Verified  bool
-	Name      string
-	AvatarURL string
-	Timezone  string
-	Language  string
-	Status    Status
-	CreatedAt time.Time
-	UpdatedAt time.Time
+	ID       string // UUIDv7
+	Email    string
+	Verified bool
+	// VerifiedBy names the provider on whose word the address counts as verified. It is empty
+	// where a mailed link was followed.
+	VerifiedBy string
+	Name       string
+	AvatarURL  string
+	Timezone   string
+	Language   string
+	Status     Status
+	CreatedAt  time.Time
+	UpdatedAt  time.Time
 }
 
 // Identity is a login that belongs to a user: (Provider, Issuer, Subject) is unique.

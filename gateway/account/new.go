@@ -26,9 +26,7 @@ func NewID() string {
 // whose address the provider calls verified makes an active user, any other a pending one.
 // It fails with [ErrAddress].
 //
-// Whether the address is already somebody's is for the commit to find out. An identity is
-// never joined to the user who has its address: that the provider saw a mailbox proves
-// nothing about who registered here before.
+// Whether the address is already somebody's is for [Decide], and for the commit.
 func New(provider, issuer string, id sdk.Identity, now time.Time) (User, Identity, error) {
 	email := CanonicalEmail(id.Email)
 	if email == "" {

@@ -9,6 +9,7 @@ import (
 	"github.com/materi/shield/gateway/account"
 	"github.com/materi/shield/gateway/edge"
 	"github.com/materi/shield/gateway/login"
+	"github.com/materi/shield/gateway/plugin"
 	"github.com/materi/shield/sdk"
 )
 
@@ -238,19 +239,24 @@ func (a *API) follow(ctx *fasthttp.RequestCtx, token string, purposes ...sdk.Flo
 	return out, nil
 }
 
+type fieldJSON struct {
+	Name     string `json:"name"`
+	Label    string `json:"label"`
+	Type     string `json:"type"`
+	Required bool   `json:"required"`
+}
+
+// formJSON is one thing that a page can offer. URL is where the browser goes for it, with the
+// fields as a query, instead of sending them.
+type formJSON struct {
+	Flow   string      `json:"flow"`
+	Name   string      `json:"name"`
+	Label  string      `json:"label"`
+	URL    string      `json:"url,omitempty"`
+	Fields []fieldJSON `json:"fields"`
+}
+
 func (a *API) providers(ctx *fasthttp.RequestCtx, _ Params) error {
-	type fieldJSON struct {
-		Name     string `json:"name"`
-		Label    string `json:"label"`
-		Type     string `json:"type"`
-		Required bool   `json:"required"`
-	}
-	type formJSON struct {
-		Flow   string      `json:"flow"`
-		Name   string      `json:"name"`
-		Label  string      `json:"label"`
-		Fields []fieldJSON `json:"fields"`
-	}
 	type providerJSON struct {
 		Name  string     `json:"name"`
 		Kind  string     `json:"kind"`
@@ -261,16 +267,44 @@ func (a *API) providers(ctx *fasthttp.RequestCtx, _ Params) error {
 	for _, p := range a.Providers() {
 		out := providerJSON{Name: p.Name, Kind: p.Manifest.Kind, Label: p.Label, Forms: []formJSON{}}
 		for _, f := range p.Manifest.Forms {
-			if !offered(f) {
-				continue
+			url := a.departure(p, f)
+			if !forPeople(f.Flow) || elsewhere(p, f.Name) && url == "" {
+				continue // nobody begins it on a page
 			}
 			fields := []fieldJSON{}
 			for _, field := range f.Fields {
 				fields = append(fields, fieldJSON(field))
 			}
-			out.Forms = append(out.Forms, formJSON{string(f.Flow), f.Name, f.Label, fields})
+			out.Forms = append(out.Forms, formJSON{string(f.Flow), f.Name, f.Label, url, fields})
 		}
 		list = append(list, out)
 	}
 	return edge.WriteJSON(ctx, fasthttp.StatusOK, map[string]any{"providers": list})
+}
+
+// forPeople reports whether forms of a flow are for a page to show. The others are begun by
+// the gateway itself, or by endpoints of their own.
+func forPeople(kind sdk.FlowKind) bool {
+	switch kind {
+	case sdk.FlowLink, sdk.FlowLogout, sdk.FlowForget:
+		return false
+	}
+	return true
+}
+
+// departure is where a login at another site begins, empty for any other form. Only one
+// provider is behind the endpoint of SAML.
+func (a *API) departure(p plugin.Info, f sdk.Form) string {
+	if f.Flow != sdk.FlowLogin || f.Name != login.FormRedirect {
+		return ""
+	}
+	switch p.Manifest.Kind {
+	case login.KindOAuth:
+		return a.PublicURL + "/auth/oauth/" + p.Name
+	case login.KindSAML:
+		if chosen, err := a.samlProvider(); err == nil && chosen.Name == p.Name {
+			return a.PublicURL + "/auth/saml/login"
+		}
+	}
+	return ""
 }

@@ -19,6 +19,7 @@ import (
 const (
 	codeTokenRevoked   = "TOKEN_REVOKED"
 	codeRefreshExpired = "REFRESH_TOKEN_EXPIRED"
+	codeCircuitOpen    = "SSO_CIRCUIT_OPEN"
 )
 
 // bearer is the WWW-Authenticate of a 401 without a token: RFC 6750 §3.
@@ -60,7 +61,12 @@ func (a *API) translate(err error) error {
 		return err
 	}
 	if denied, ok := errors.AsType[*login.Denied](err); ok {
-		return coded(denied.Code, denied.Fields, err)
+		return a.denied(denied, err)
+	}
+	if open, ok := errors.AsType[*plugin.CircuitOpen](err); ok {
+		e := edge.Unavailable("The identity provider does not answer. Try again later.", open.RetryAfter, err)
+		e.Code = codeCircuitOpen
+		return e
 	}
 	if failed, ok := errors.AsType[*sdk.Error](err); ok {
 		return coded(failed.Code, nil, err)
@@ -87,6 +93,16 @@ func (a *API) translate(err error) error {
 		return edge.Unavailable("Too many attempts at once. Try again.", time.Second, err)
 	case a.Unavailable(err), errors.Is(err, context.DeadlineExceeded):
 		return edge.Unavailable("The service is not available now.", 5*time.Second, err)
+	}
+	return err
+}
+
+// denied words a no of a provider or of the account rules.
+func (a *API) denied(d *login.Denied, cause error) error {
+	err := coded(d.Code, d.Fields, cause)
+	if e, ok := errors.AsType[*edge.Error](err); ok && d.Link {
+		e.Message = "An account with this e-mail address exists. Sign in as before, and link this login from the account."
+		e.Details = map[string]bool{"link": true}
 	}
 	return err
 }

@@ -30,6 +30,7 @@ type flows interface {
 	Exchange(ctx context.Context, code, verifier string, a login.Attempt) (login.Outcome, error)
 	StartLink(ctx context.Context, provider string, caller login.Caller, back login.Return) (string, error)
 	Logout(ctx context.Context, a login.Attempt) (login.Outcome, error)
+	Unlink(ctx context.Context, caller login.Caller, identityID string, from login.Client) error
 }
 
 // sessions is what identity needs of package session.
@@ -46,6 +47,8 @@ type sessions interface {
 // users is what identity needs of the store.
 type users interface {
 	User(ctx context.Context, id string) (account.User, error)
+	// IdentitiesOf returns the logins of a user, oldest first.
+	IdentitiesOf(ctx context.Context, userID string) ([]account.Identity, error)
 }
 
 // issuer signs access tokens.
@@ -139,7 +142,9 @@ func (a *API) Endpoints() []Endpoint {
 		{"auth.providers.login", "POST", "/auth/providers/{provider}/{form}", access.Public, a.loginAt},
 		{"users.get", "GET", "/api/users/{id}", access.Required, a.getUser},
 		{"users.password", "POST", "/api/users/{id}/password", access.Required, a.changePassword},
+		{"users.identities", "GET", "/api/users/{id}/identities", access.Required, a.listIdentities},
 		{"users.identities.link", "POST", "/api/users/{id}/identities", access.Required, discreet(a.startLink)},
+		{"users.identities.unlink", "DELETE", "/api/users/{id}/identities/{identity_id}", access.Required, a.unlinkIdentity},
 		{"well-known.jwks", "GET", "/.well-known/jwks.json", access.Public, a.jwks},
 		{"well-known.openid-configuration", "GET", "/.well-known/openid-configuration", access.Public, a.metadata},
 		{"well-known.oauth-authorization-server", "GET", "/.well-known/oauth-authorization-server", access.Public, a.metadata},

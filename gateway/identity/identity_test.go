@@ -5,7 +5,9 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"strings"
 	"testing"
+	"time"
 	"unicode/utf8"
 
 	"github.com/valyala/fasthttp"
@@ -39,6 +41,7 @@ func TestErrorsAreToldAsTheContractSays(t *testing.T) {
 		{denied(sdk.CodeEmailNotVerified), 403, "EMAIL_NOT_VERIFIED"},
 		{denied(login.CodeSuspended), 403, "ACCOUNT_SUSPENDED"},
 		{denied(sdk.CodeEmailExists), 409, "EMAIL_ALREADY_EXISTS"},
+		{denied(sdk.CodeForbidden), 403, "INSUFFICIENT_PERMISSIONS"},
 		{denied(sdk.CodeInvalidEmail), 422, "INVALID_EMAIL_FORMAT"},
 		{denied(sdk.CodeWeakPassword), 400, "WEAK_PASSWORD"},
 		{denied(sdk.CodeValidation), 422, "VALIDATION_ERROR"},
@@ -49,6 +52,7 @@ func TestErrorsAreToldAsTheContractSays(t *testing.T) {
 		{&sdk.Error{Code: sdk.CodeProviderError, Private: "secret"}, 502, "OAUTH_PROVIDER_ERROR"},
 		{&sdk.Error{Code: sdk.CodeUnavailable}, 503, "SERVICE_UNAVAILABLE"},
 		{&sdk.Error{Code: sdk.CodeInternal}, 500, "INTERNAL_ERROR"},
+		{&plugin.CircuitOpen{Provider: "google", RetryAfter: time.Minute, Err: &sdk.Error{Code: sdk.CodeProviderError}}, 503, "SSO_CIRCUIT_OPEN"},
 		{&plugin.Fault{Provider: "email", Kind: plugin.Trap, Err: errors.New("x")}, 503, "SERVICE_UNAVAILABLE"},
 		{plugin.ErrUnknown, 404, "NOT_FOUND"},
 		{login.ErrSpent, 400, "INVALID_TOKEN"},
@@ -73,6 +77,16 @@ func TestErrorsAreToldAsTheContractSays(t *testing.T) {
 		}
 		if header["WWW-Authenticate"] != (tt.status == 401) || header["Retry-After"] != (tt.status == 503) {
 			t.Errorf("translate(%v) has headers %v with status %d", tt.err, got.Header, tt.status)
+		}
+	}
+}
+
+func TestWhoCanLinkIsToldSo(t *testing.T) {
+	for _, link := range []bool{true, false} {
+		err := api().translate(&login.Denied{Code: sdk.CodeEmailExists, Link: link})
+		got, ok := errors.AsType[*edge.Error](err)
+		if !ok || got.Status != 409 || (got.Details != nil) != link || strings.Contains(got.Message, "link") != link {
+			t.Errorf("translate(link %t) = %+v", link, got)
 		}
 	}
 }

@@ -88,7 +88,7 @@ func (l *Login) depart(ctx context.Context, a Attempt, flow sdk.Flow) (Outcome, 
 	state, hash := newToken(purposeState)
 	flow = t.flow(flow, state)
 
-	answer, err := l.ask(ctx, l.providers.Begin, a, flow)
+	answer, err := l.providers.Begin(ctx, a.Provider, flow, l.request(a))
 	if err != nil {
 		return Outcome{}, err
 	}
@@ -229,22 +229,21 @@ func (l *Login) landed(ctx context.Context, a Attempt, answer plugin.Answer) (Ou
 // call is how a provider is asked.
 type call func(ctx context.Context, provider string, flow sdk.Flow, req sdk.Request) (plugin.Answer, error)
 
-// ask calls a provider, and tells the observer of one that speaks to other sites when the
-// flow ends with its answer.
+// ask calls a provider with what came from another site, or from a form, and counts how that
+// ended if it was a login.
 func (l *Login) ask(ctx context.Context, call call, a Attempt, flow sdk.Flow) (plugin.Answer, error) {
 	answer, err := call(ctx, a.Provider, flow, l.request(a))
-	kind := l.providers.Kind(a.Provider)
-	if kind != KindOAuth && kind != KindSAML {
+	if flow.Kind != sdk.FlowLogin && flow.Kind != sdk.FlowLink {
 		return answer, err
 	}
-	step := answer.Step
+	kind, step := l.providers.Kind(a.Provider), answer.Step
 	switch {
 	case err != nil:
-		l.observe(a.Provider, kind, "", err)
+		l.sites.observe(a.Provider, kind, "", err)
 	case step.Denied != nil:
-		l.observe(a.Provider, kind, step.Party, &Denied{Code: step.Denied.Code})
-	case step.Done != nil, step.Logout != nil:
-		l.observe(a.Provider, kind, step.Party, nil)
+		l.sites.observe(a.Provider, kind, step.Party, &Denied{Code: step.Denied.Code})
+	case step.Done != nil:
+		l.sites.observe(a.Provider, kind, step.Party, nil)
 	}
 	return answer, err
 }

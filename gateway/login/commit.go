@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"github.com/materi/shield/gateway/account"
+	"github.com/materi/shield/gateway/audit"
 	"github.com/materi/shield/gateway/mail"
 	"github.com/materi/shield/gateway/plugin"
 	"github.com/materi/shield/gateway/session"
@@ -50,16 +51,23 @@ type Commit struct {
 	EndFlows *EndFlows
 
 	Writes []plugin.Write // a checked write that does not hold: ErrEntryChanged
+	Forget []plugin.Write // of other providers than the one that answered; one that does not hold: ErrChanged
 
 	NewUser       *account.User // address taken: account.ErrConflict
 	UpdateUser    *UserUpdate
+	Unlink        *Unlink           // before NewIdentity is added
 	NewIdentity   *account.Identity // (provider, issuer, subject) taken: account.ErrConflict
 	TouchIdentity string            // sets last_used_at
+	// KeepTokens are, encrypted, the tokens to keep beside the identity that is new or touched;
+	// a pointer to nothing removes what is there.
+	KeepTokens *[]byte
 
 	NewSession     *session.Session
 	RevokeSessions *RevokeSessions
 
 	Mail *mail.Queued
+
+	Audit []audit.Event
 }
 
 // UserUpdate changes a user. Expect guards it: the user must still have that status, else
@@ -69,13 +77,23 @@ type UserUpdate struct {
 	Expect   account.Status
 	Status   account.Status
 	Verified bool
-	Name     *string // nil: as it is
+	// VerifiedBy and Name stay as they are if they are nil.
+	VerifiedBy *string
+	Name       *string
+}
+
+// Unlink takes identities from a user, who must have them and exactly Rest others, else
+// [ErrChanged].
+type Unlink struct {
+	UserID string
+	IDs    []string
+	Rest   int
 }
 
 // EndFlows names the waiting flows of a user that a commit removes.
 type EndFlows struct {
 	UserID string
-	Kind   sdk.FlowKind
+	Kind   sdk.FlowKind // empty: every kind
 }
 
 // RevokeSessions ends the sessions of a user, all but one if Except is set. With IdentityID
@@ -104,6 +122,9 @@ type Store interface {
 	Session(ctx context.Context, id string) (session.Session, error)
 	// IdentitiesOf returns the identities of a user, oldest first.
 	IdentitiesOf(ctx context.Context, userID string) ([]account.Identity, error)
+	// Tokens returns the encrypted tokens that are kept beside an identity, if any, or
+	// account.ErrNotFound.
+	Tokens(ctx context.Context, identityID string) ([]byte, error)
 	// Commit applies c and returns the ids of the sessions that it revoked.
 	Commit(ctx context.Context, c Commit) (revoked []string, err error)
 }

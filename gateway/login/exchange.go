@@ -97,7 +97,7 @@ func (l *Login) exchange(ctx context.Context, code, verifier string, a Attempt) 
 		if caller == nil {
 			return Outcome{}, ErrCaller
 		}
-		return l.linked(ctx, c, f.Provider, caller.UserID, w.Identity)
+		return l.linked(ctx, c, a, caller.UserID, w.Identity)
 	}
 	user, err := l.prove(ctx, &c, a, w.Identity)
 	if err != nil {

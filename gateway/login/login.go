@@ -30,6 +30,9 @@ type providers interface {
 	Begin(ctx context.Context, provider string, flow sdk.Flow, req sdk.Request) (plugin.Answer, error)
 	Continue(ctx context.Context, provider string, flow sdk.Flow, req sdk.Request) (plugin.Answer, error)
 	Kind(provider string) string
+	// Info returns what is known of a configured provider; its manifest is missing while it is
+	// not loaded.
+	Info(provider string) (plugin.Info, bool)
 }
 
 // sessions is what login needs of the sessions.
@@ -48,13 +51,14 @@ type Outbox interface {
 	Wake()
 }
 
-// Options are the needs of [New]. All fields are required.
+// Options are the needs of [New]. All fields but Previous are required.
 type Options struct {
 	Store      Store
 	Providers  providers
 	Sessions   sessions
 	Outbox     Outbox
 	Key        *seal.Key
+	Previous   []*seal.Key // open what was sealed before Key, and seal nothing
 	Config     config.Login
 	PublicURL  string
 	Now        func() time.Time
@@ -68,19 +72,17 @@ type Login struct {
 	providers providers
 	sessions  sessions
 	outbox    Outbox
-	saves     *seal.Box // what providers saved
-	trips     *seal.Box // flows that are away
-	claims    *seal.Box // one-time codes
-	links     *seal.Box // links that wait for their browser
+	saves     *seal.Box  // mailed links
+	trips     *seal.Box  // flows that are away
+	claims    *seal.Box  // one-time codes
+	tokens    *seal.Ring // those of other sites that are kept
+	links     *seal.Box  // links that wait for their browser
 	cfg       config.Login
 	publicURL string
 	now       func() time.Time
 	log       *slog.Logger
 	attempts  *prometheus.CounterVec
-
-	// observe is told how flows end at providers that speak to other sites: party is what the
-	// provider calls the other side, err nil for a login or logout, a *Denied or a failure.
-	observe func(provider, kind, party string, err error)
+	sites     *sites
 }
 
 // New returns a Login.
@@ -94,6 +96,7 @@ func New(o Options) (*Login, error) {
 		sessions:  o.Sessions,
 		outbox:    o.Outbox,
 		saves:     o.Key.Box("flow"),
+		tokens:    seal.NewRing("tokens", o.Key, o.Previous...),
 		trips:     o.Key.Box("flow/away"),
 		claims:    o.Key.Box("flow/code"),
 		links:     o.Key.Box("flow/link"),
@@ -101,7 +104,6 @@ func New(o Options) (*Login, error) {
 		publicURL: o.PublicURL,
 		now:       o.Now,
 		log:       o.Log,
-		observe:   func(string, string, string, error) {},
 		attempts: prometheus.NewCounterVec(prometheus.CounterOpts{
 			Name: "materi_auth_attempts_total",
 			Help: "Attempts to log in, by kind of provider and outcome.",
@@ -109,6 +111,10 @@ func New(o Options) (*Login, error) {
 	}
 	if err := o.Registerer.Register(l.attempts); err != nil {
 		return nil, fmt.Errorf("login: register metrics: %w", err)
+	}
+	var err error
+	if l.sites, err = newSites(o.Registerer); err != nil {
+		return nil, err
 	}
 	return l, nil
 }
@@ -125,6 +131,8 @@ type Attempt struct {
 	Caller *Caller
 	// Away is set for flows that go to another site.
 	Away *Away
+
+	mailed string // the canonical address whose mailed link was followed
 }
 
 // Client is where an attempt comes from.
@@ -172,6 +180,8 @@ type LoggedIn struct {
 type Denied struct {
 	Code   string
 	Fields []sdk.FieldError
+	// Link says that the account is there, and that the login can be linked from inside.
+	Link bool
 }
 
 // Error returns the code.
@@ -179,7 +189,7 @@ func (d *Denied) Error() string { return "denied: " + d.Code }
 
 // Codes of [Denied] beside those of package sdk.
 const (
-	CodeSuspended = "ACCOUNT_SUSPENDED"
+	CodeSuspended = account.CodeSuspended
 	CodeDuplicate = "DUPLICATE_RESOURCE" // the login is linked to another user
 )
 
@@ -240,16 +250,24 @@ func (l *Login) begin(ctx context.Context, a Attempt) (Outcome, error) {
 }
 
 func (l *Login) resume(ctx context.Context, f Flow, a Attempt) (Outcome, error) {
-	saved, err := l.saves.Open(f.Sealed, f.ID)
-	if err != nil {
-		return Outcome{}, fmt.Errorf("flow %s: %w", f.ID, err)
+	var written letter
+	if err := opened(l.saves, f, &written); err != nil {
+		return Outcome{}, err
 	}
-	flow := sdk.Flow{ID: f.ID, Kind: f.Kind, Form: f.Form, Saved: saved, StartedAt: f.CreatedAt}
+	a.mailed = account.CanonicalEmail(written.To)
+	flow := sdk.Flow{ID: f.ID, Kind: f.Kind, Form: f.Form, Saved: written.Saved, StartedAt: f.CreatedAt}
 	answer, err := l.providers.Continue(ctx, f.Provider, flow, l.request(a))
 	if err != nil {
 		return Outcome{}, err
 	}
 	return l.settle(ctx, a, flow, f, answer)
+}
+
+// letter is what the gateway remembers of a mailed link, sealed in the row of its flow. To
+// is what the link proves when it is followed, whatever the provider says then.
+type letter struct {
+	To    string
+	Saved []byte
 }
 
 // repeat runs an attempt again while its commit finds that the state it was computed from

@@ -30,19 +30,37 @@ func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 
 // provider answers as its functions say.
 type provider struct {
-	begin func(flow sdk.Flow, req sdk.Request) (plugin.Answer, error)
-	next  func(flow sdk.Flow, req sdk.Request) (plugin.Answer, error)
+	begin  func(flow sdk.Flow, req sdk.Request) (plugin.Answer, error)
+	next   func(flow sdk.Flow, req sdk.Request) (plugin.Answer, error)
+	forget func(provider string, flow sdk.Flow) (plugin.Answer, error)
+	infos  map[string]plugin.Info // what is configured; nil: any provider is, without more
 }
 
-func (p *provider) Begin(_ context.Context, _ string, f sdk.Flow, r sdk.Request) (plugin.Answer, error) {
+func (p *provider) Begin(_ context.Context, name string, f sdk.Flow, r sdk.Request) (plugin.Answer, error) {
+	if f.Kind == sdk.FlowForget {
+		return p.forget(name, f)
+	}
 	return p.begin(f, r)
+}
+
+func (p *provider) Info(name string) (plugin.Info, bool) {
+	if p.infos == nil {
+		return plugin.Info{Name: name, Manifest: sdk.Manifest{ID: name}}, true
+	}
+	info, ok := p.infos[name]
+	return info, ok
 }
 
 func (p *provider) Continue(_ context.Context, _ string, f sdk.Flow, r sdk.Request) (plugin.Answer, error) {
 	return p.next(f, r)
 }
 
-func (p *provider) Kind(name string) string { return "kind of " + name }
+func (p *provider) Kind(name string) string {
+	if name == "google" || name == "corp" {
+		return map[string]string{"google": login.KindOAuth, "corp": login.KindSAML}[name]
+	}
+	return "kind of " + name
+}
 
 // outbox seals like the real one, and keeps the links.
 type outbox struct {

@@ -68,6 +68,10 @@ func (l *Login) mailed(ctx context.Context, c Commit, a Attempt, flow sdk.Flow, 
 	if !ok {
 		return Outcome{}, fmt.Errorf("provider %s: mail template %q: %w", a.Provider, m.Template, ErrUnsupported)
 	}
+	sealed, err := sealed(l.saves, flow.ID, letter{m.To, save})
+	if err != nil {
+		return Outcome{}, err
+	}
 	token, hash := newToken(purposeMail)
 	c.NewFlow = &Flow{
 		ID:        flow.ID,
@@ -76,7 +80,7 @@ func (l *Login) mailed(ctx context.Context, c Commit, a Attempt, flow sdk.Flow, 
 		Kind:      a.Kind,
 		Form:      a.Form,
 		UserID:    userID,
-		Sealed:    l.saves.Seal(save, flow.ID),
+		Sealed:    sealed,
 		CreatedAt: c.Now,
 		ExpiresAt: c.Now.Add(ttl),
 	}
@@ -132,6 +136,9 @@ func (l *Login) open(ctx context.Context, c Commit, a Attempt, user account.User
 		return Outcome{}, err
 	}
 	c.NewSession = &sess
+	if c.RevokeSessions != nil { // those of whoever had the account before
+		c.RevokeSessions.Except = sess.ID
+	}
 	if err := l.commit(ctx, c); err != nil {
 		return Outcome{}, err
 	}
@@ -171,7 +178,9 @@ func (l *Login) changed(ctx context.Context, c Commit, a Attempt, subject string
 	}
 	update := UserUpdate{ID: user.ID, Expect: user.Status, Status: user.Status, Verified: user.Verified}
 	if user.Status == account.Pending && a.Kind == sdk.FlowRecover {
-		update.Status, update.Verified = account.Active, true // the link proved the address
+		// The link proved the address that it was mailed to.
+		by := account.Evidence{Provider: account.Provider{Name: a.Provider}, Mailed: a.mailed == user.Email}.VerifiedBy()
+		update.Status, update.Verified, update.VerifiedBy = account.Active, true, &by
 	}
 	c.UpdateUser, c.RevokeSessions, c.TouchIdentity = &update, revoke, linked.ID
 	c.EndFlows = &EndFlows{UserID: user.ID, Kind: sdk.FlowRecover}

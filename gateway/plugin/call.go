@@ -42,6 +42,11 @@ func (h *Host) call(ctx context.Context, name string, method wire.Method, flow s
 	if err != nil {
 		return Answer{}, err
 	}
+	if method == wire.Begin {
+		if err := h.useless(g, flow.Kind); err != nil {
+			return Answer{}, err
+		}
+	}
 	var step sdk.Step
 	s, err := h.repeat(ctx, g, method, wire.Call{Flow: flow, Request: req}, func(out []byte) (err error) {
 		step, err = judge(out, flow)
@@ -132,7 +137,7 @@ func (h *Host) try(ctx context.Context, g *generation, method wire.Method, in []
 	}
 	if e, ok := errors.AsType[*sdk.Error](err); ok {
 		e.Private = s.redactor().text(e.Private) // it goes to the log
-		return err
+		return circuitOpen(s, e)
 	}
 	return h.fault(ctx, name, s.words(err))
 }

@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"github.com/materi/shield/config"
+	"github.com/materi/shield/gateway/circuit"
 	"github.com/materi/shield/gateway/plugin/grant"
 	"github.com/materi/shield/gateway/plugin/signature"
 	"github.com/materi/shield/sdk"
@@ -41,6 +42,7 @@ type generation struct {
 	signedBy string // the name of a key
 	module   module
 	grant    *grant.Grant
+	circuits *circuit.Set // those of the generation before, if they follow the same rule
 	manifest sdk.Manifest
 
 	running int  // calls
@@ -83,6 +85,8 @@ func (g *generation) same(cfg config.Provider, in inputs) bool {
 	running := g.cfg
 	running.Label, cfg.Label = "", "" // it is for people, and changes without a start
 	running.Plugin, cfg.Plugin = "", ""
+	running.TrustEmail, cfg.TrustEmail = nil, nil // these two are for the account rules
+	running.AllowedDomains, cfg.AllowedDomains = nil, nil
 	return g.inputs == in && reflect.DeepEqual(running, cfg)
 }
 

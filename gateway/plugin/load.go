@@ -117,27 +117,35 @@ func (h *Host) generation(ctx context.Context, cfg config.Provider, running *gen
 	if err != nil {
 		return nil, fmt.Errorf("config: %w", err)
 	}
-	g, err := grant.New(grant.Options{Provider: cfg, Now: h.now, Resolver: h.resolver})
-	if err != nil {
-		return nil, err
-	}
 	l := &loader{settings: settings, granted: capabilities(cfg.Capabilities)}
 	m, err := h.transport(ctx, origin{cfg: cfg, file: f, granted: l.granted, prepare: l.prepare})
 	if err != nil {
-		g.Close()
 		return nil, err
 	}
-	manifest, err := l.agree(m)
-	if err == nil {
-		err = selfTest(ctx, m)
-	}
-	if err != nil {
-		g.Close()
+	g := &generation{cfg: cfg, inputs: in, tag: tagOf(f, settings), signedBy: f.signedBy, module: m}
+	if err := h.furnish(ctx, g, l, running); err != nil {
 		return nil, errors.Join(err, m.Close(ctx))
 	}
-	return &generation{
-		cfg: cfg, inputs: in, tag: tagOf(f, settings), signedBy: f.signedBy, module: m, grant: g, manifest: manifest,
-	}, nil
+	return g, nil
+}
+
+// furnish gives a generation whose module runs what depends on its manifest, and tries it.
+func (h *Host) furnish(ctx context.Context, g *generation, l *loader, running *generation) (err error) {
+	if g.manifest, err = l.agree(g.module); err != nil {
+		return err
+	}
+	if g.circuits, err = h.circuits(g, running); err != nil {
+		return err
+	}
+	g.grant, err = grant.New(grant.Options{Provider: g.cfg, Circuits: g.circuits, Log: h.log, Now: h.now, Resolver: h.resolver})
+	if err != nil {
+		return err
+	}
+	if err := selfTest(ctx, g.module); err != nil {
+		g.grant.Close()
+		return err
+	}
+	return nil
 }
 
 // apply puts the changes into force, unless the host was stopped in the meantime.

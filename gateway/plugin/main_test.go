@@ -8,6 +8,7 @@ import (
 	"os"
 	"path/filepath"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -54,6 +55,7 @@ func (d *database) put(provider, key, value string, version int64) {
 
 // bed is a host for tests.
 type bed struct {
+	later atomic.Int64 // by how much its clock was moved
 	*Host
 	db       *database
 	registry *prometheus.Registry
@@ -83,7 +85,7 @@ func newBedWith(t *testing.T, log io.Writer, plugins config.Plugins, providers .
 	h, err := New(Options{
 		Providers: providers, Plugins: plugins, CacheDir: filepath.Join(workspace, "cache"), KV: b.db,
 		Passwords: providertest.New().Call().Passwords(), Log: slog.New(slog.NewTextHandler(log, nil)),
-		Registerer: b.registry, Now: func() time.Time { return now },
+		Registerer: b.registry, Now: func() time.Time { return now.Add(time.Duration(b.later.Load())) },
 	})
 	if err != nil {
 		t.Fatalf("New: %v", err)

@@ -6,6 +6,7 @@ import (
 
 	"github.com/prometheus/client_golang/prometheus"
 
+	"github.com/materi/shield/gateway/circuit"
 	"github.com/materi/shield/sdk/wire"
 )
 
@@ -63,8 +64,8 @@ func (m *metrics) forget(provider string) {
 type states struct {
 	host *Host
 
-	mu                                        sync.Mutex
-	up, generation, stale, draining, restarts *prometheus.GaugeVec
+	mu                                                 sync.Mutex
+	up, generation, stale, draining, restarts, circuit *prometheus.GaugeVec
 }
 
 func newStates(h *Host) *states {
@@ -90,11 +91,15 @@ func newStates(h *Host) *states {
 			Name: "materi_plugin_restarts",
 			Help: "How often the process of a provider was started again since its plugin was loaded.",
 		}, []string{"provider"}),
+		circuit: prometheus.NewGaugeVec(prometheus.GaugeOpts{
+			Name: "materi_sso_circuit_state",
+			Help: "Whether the servers of a provider are asked: 0 closed, they are; 1 open, one keeps failing; 2 half-open, one request finds out.",
+		}, []string{"provider"}),
 	}
 }
 
 func (s *states) gauges() []*prometheus.GaugeVec {
-	return []*prometheus.GaugeVec{s.up, s.generation, s.stale, s.draining, s.restarts}
+	return []*prometheus.GaugeVec{s.up, s.generation, s.stale, s.draining, s.restarts, s.circuit}
 }
 
 // Describe lists the metrics.
@@ -130,12 +135,25 @@ func (s *states) note(name string, st state) {
 	s.generation.WithLabelValues(name).Set(number)
 	s.stale.WithLabelValues(name).Set(stale)
 	s.draining.WithLabelValues(name).Set(float64(st.old))
+	s.noteCircuit(name, st)
 	if st.current == nil {
 		return
 	}
 	if p, ok := st.current.module.(supervised); ok {
 		s.restarts.WithLabelValues(name).Set(float64(p.Restarts()))
 	}
+}
+
+// noteCircuit tells of a provider that may ask servers, from the start.
+func (s *states) noteCircuit(name string, st state) {
+	if !st.cfg.Grants("http") && !st.cfg.Grants("jwt") {
+		return
+	}
+	worst := circuit.Closed
+	if st.current != nil {
+		worst, _ = st.current.circuits.Worst()
+	}
+	s.circuit.WithLabelValues(name).Set(float64(worst))
 }
 
 func oneIf(b bool) float64 {

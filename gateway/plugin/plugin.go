@@ -4,8 +4,8 @@
 //
 // A call ends in one of three ways that are never mixed: an [Answer], which has been held
 // to the contract; an [*sdk.Error], which is the provider's own; or a [*Fault], which is
-// the plugin's breakdown. Any other error is the host's, for instance a database that is
-// away, or the caller's context.
+// the plugin's breakdown. Any other error is the host's: a [*CircuitOpen], a database that is
+// away, the caller's context.
 package plugin
 
 import (
@@ -84,6 +84,9 @@ type Info struct {
 	Label    string
 	Headers  []string // of a request, that it is shown
 	Manifest sdk.Manifest
+
+	TrustEmail     []string // domains of whose addresses its word is believed
+	AllowedDomains []string // who may log in through it; none: everybody
 }
 
 // Answer is what a provider said. Writes belong to it: both are committed together, or
@@ -162,10 +165,28 @@ func (h *Host) Providers() []Info {
 	var list []Info
 	for _, p := range h.list() {
 		if s := p.state(); s.current != nil {
-			list = append(list, Info{Name: p.name, Label: s.cfg.Label, Headers: s.current.cfg.Headers, Manifest: s.current.manifest})
+			list = append(list, s.info())
 		}
 	}
 	return list
+}
+
+// Info returns what is known of a configured provider. Of one that is not loaded the manifest
+// is missing; whom the operator trusts is known all the same.
+func (h *Host) Info(name string) (Info, bool) {
+	p, ok := h.find(name)
+	if !ok {
+		return Info{}, false
+	}
+	return p.state().info(), true
+}
+
+func (s state) info() Info {
+	i := Info{Name: s.cfg.Name, Label: s.cfg.Label, TrustEmail: s.cfg.TrustEmail, AllowedDomains: s.cfg.AllowedDomains}
+	if s.current != nil {
+		i.Headers, i.Manifest = s.current.cfg.Headers, s.current.manifest
+	}
+	return i
 }
 
 // Kind returns the kind of a provider, "email" or "oauth" for instance, and "unknown" while

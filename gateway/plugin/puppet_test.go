@@ -206,6 +206,11 @@ func (p *puppet) Call(ctx context.Context, method wire.Method, in []byte, host s
 
 func (p *puppet) manifest() sdk.Manifest {
 	m := sdk.Manifest{ID: "puppet", Version: "1.0.0", ABI: sdk.ABI, Kind: "test", Capabilities: []sdk.Capability{"kv"}}
+	for _, kind := range []string{"oauth", "saml"} {
+		if p.wrong[kind] {
+			m.Kind, m.Capabilities = kind, []sdk.Capability{"kv", "http", "jwt"}
+		}
+	}
 	if p.wrong["manifest"] {
 		m.ID = "no name!"
 	}
@@ -245,6 +250,10 @@ func (p *puppet) step(ctx context.Context, method wire.Method, in []byte, host s
 		}
 	}
 	switch call.Request.Fields["act"] {
+	case "ask":
+		if e := p.ask(ctx, call.Request.Fields, host); e != nil {
+			return wire.EncodeReply(wire.Reply{FlowID: call.Flow.ID, Error: e}), nil
+		}
 	case "mail":
 		return say(sdk.Step{Mail: &sdk.Mail{Template: "magic_link", To: "a@example.com"}, Save: []byte("state of " + p.version)})
 	case "hold":
@@ -260,6 +269,27 @@ func (p *puppet) step(ctx context.Context, method wire.Method, in []byte, host s
 		}
 	}
 	return say(sdk.Step{Done: &sdk.Done{Identity: sdk.Identity{Subject: subject}}})
+}
+
+// ask asks a server, or verifies a token with its keys, and fails as a field says if that fails.
+func (p *puppet) ask(ctx context.Context, fields map[string]string, host sandbox.Host) *sdk.Error {
+	f, in := wire.HTTPFetch, wire.EncodeFetch(sdk.HTTPRequest{Method: "GET", URL: fields["url"]})
+	if fields["token"] != "" {
+		f, in = wire.JWTVerify, wire.EncodeJWTVerify(sdk.JWTVerification{
+			Token: fields["token"], Issuer: "i", Audience: "a", Nonce: "n", Algorithms: []string{"RS256"}, KeysURL: fields["url"],
+		})
+	}
+	out, err := host.Serve(ctx, f, in)
+	if err == nil && f == wire.HTTPFetch {
+		r, _ := wire.DecodeFetched(out)
+		if r.Status >= 300 {
+			err = fmt.Errorf("status %d", r.Status)
+		}
+	}
+	if err == nil || fields["code"] == "" {
+		return nil
+	}
+	return &sdk.Error{Code: fields["code"], Private: err.Error()}
 }
 
 func (p *puppet) document(ctx context.Context, in []byte, host sandbox.Host) ([]byte, error) {
@@ -283,6 +313,10 @@ func (p *puppet) document(ctx context.Context, in []byte, host sandbox.Host) ([]
 		return wire.EncodeDocument(wire.Document{Error: &sdk.Error{Code: sdk.CodeUserNotFound, Private: "no such metadata"}}), nil
 	case "strange":
 		return wire.EncodeDocument(wire.Document{Error: &sdk.Error{Code: "OPEN_SESAME"}}), nil
+	case "ask":
+		if e := p.ask(ctx, req.Fields, host); e != nil {
+			return wire.EncodeDocument(wire.Document{Error: e}), nil
+		}
 	case "read":
 		_, err = host.Serve(ctx, wire.KVGet, wire.EncodeKey("k"))
 	case "write":

@@ -2,12 +2,14 @@ package store
 
 import (
 	"context"
+	"fmt"
 
 	"github.com/materi/shield/gateway/account"
+	"github.com/materi/shield/gateway/login"
 )
 
 const (
-	userColumns     = `u.id, u.email, u.verified, u.name, u.avatar_url, u.timezone, u.language, u.status, u.created_at, u.updated_at`
+	userColumns     = `u.id, u.email, u.verified, u.verified_by, u.name, u.avatar_url, u.timezone, u.language, u.status, u.created_at, u.updated_at`
 	identityColumns = `i.id, i.user_id, i.provider, i.issuer, i.subject, i.email, i.created_at, i.last_used_at`
 )
 
@@ -68,7 +70,7 @@ func (s *Store) IdentitiesOf(ctx context.Context, userID string) ([]account.Iden
 }
 
 func userFields(u *account.User) []any {
-	return []any{&u.ID, &u.Email, &u.Verified, &u.Name, &u.AvatarURL, &u.Timezone, &u.Language,
+	return []any{&u.ID, &u.Email, &u.Verified, &u.VerifiedBy, &u.Name, &u.AvatarURL, &u.Timezone, &u.Language,
 		(*string)(&u.Status), &u.CreatedAt, &u.UpdatedAt}
 }
 
@@ -78,16 +80,52 @@ func identityFields(i *account.Identity) []any {
 
 func insertUser(ctx context.Context, c Conn, u account.User) error {
 	_, err := c.Exec(ctx,
-		`INSERT INTO shield_users (id, email, verified, name, avatar_url, timezone, language, status, created_at, updated_at)
-		VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10)`,
-		u.ID, u.Email, u.Verified, u.Name, u.AvatarURL, u.Timezone, u.Language, string(u.Status), u.CreatedAt, u.UpdatedAt)
+		`INSERT INTO shield_users (id, email, verified, verified_by, name, avatar_url, timezone, language, status, created_at, updated_at)
+		VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11)`,
+		u.ID, u.Email, u.Verified, u.VerifiedBy, u.Name, u.AvatarURL, u.Timezone, u.Language, string(u.Status), u.CreatedAt, u.UpdatedAt)
 	return err
 }
 
-func insertIdentity(ctx context.Context, c Conn, i account.Identity) error {
+func insertIdentity(ctx context.Context, c Conn, i account.Identity, tokens []byte) error {
 	_, err := c.Exec(ctx,
-		`INSERT INTO shield_identities (id, user_id, provider, issuer, subject, email, created_at, last_used_at)
-		VALUES ($1, $2, $3, $4, $5, $6, $7, $8)`,
-		i.ID, i.UserID, i.Provider, i.Issuer, i.Subject, i.Email, i.CreatedAt, i.LastUsedAt)
+		`INSERT INTO shield_identities (id, user_id, provider, issuer, subject, email, created_at, last_used_at, tokens)
+		VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9)`,
+		i.ID, i.UserID, i.Provider, i.Issuer, i.Subject, i.Email, i.CreatedAt, i.LastUsedAt, tokens)
 	return err
+}
+
+// Tokens returns the encrypted tokens that are kept beside an identity, if any, or
+// [account.ErrNotFound].
+func (s *Store) Tokens(ctx context.Context, identityID string) ([]byte, error) {
+	if !isID(identityID) {
+		return nil, account.ErrNotFound
+	}
+	var tokens []byte
+	err := s.one(ctx, "read tokens", account.ErrNotFound,
+		`SELECT tokens FROM shield_identities WHERE id = $1`, []any{identityID}, &tokens)
+	return tokens, err
+}
+
+// unlink takes identities from a user, who is locked.
+func unlink(ctx context.Context, c Conn, u login.Unlink) error {
+	for _, id := range u.IDs {
+		n, err := c.Exec(ctx, `DELETE FROM shield_identities WHERE id = $1 AND user_id = $2`, id, u.UserID)
+		if err != nil {
+			return fmt.Errorf("unlink identity: %w", err)
+		}
+		if n == 0 {
+			return fmt.Errorf("unlink identity: it is gone: %w", login.ErrChanged)
+		}
+	}
+	rest := 0
+	err := c.Query(ctx, `SELECT count(*) FROM shield_identities WHERE user_id = $1`, []any{u.UserID}, func(r Row) error {
+		return r.Scan(&rest)
+	})
+	if err != nil {
+		return fmt.Errorf("count identities: %w", err)
+	}
+	if rest != u.Rest {
+		return fmt.Errorf("unlink identity: the others have changed: %w", login.ErrChanged)
+	}
+	return nil
 }

@@ -28,11 +28,21 @@ func (s *Store) KV(ctx context.Context, provider, key string, now time.Time) (sd
 	return e, e.Version != 0, nil
 }
 
-// write applies staged changes. They are sorted by key, so that two transactions never wait
-// for each other's entries; changes of one key keep their order.
-func (s *Store) write(ctx context.Context, c Conn, writes []plugin.Write, now time.Time) error {
-	writes = slices.Clone(writes)
-	slices.SortStableFunc(writes, func(a, b plugin.Write) int {
+// write applies the staged changes of a commit. They are sorted by key, so that two
+// transactions never wait for each other's entries; changes of one key keep their order.
+func (s *Store) write(ctx context.Context, conn Conn, c login.Commit) error {
+	type write struct {
+		plugin.Write
+		lost error // if it does not hold
+	}
+	var writes []write
+	for _, w := range c.Writes {
+		writes = append(writes, write{w, login.ErrEntryChanged})
+	}
+	for _, w := range c.Forget {
+		writes = append(writes, write{w, login.ErrChanged})
+	}
+	slices.SortStableFunc(writes, func(a, b write) int {
 		if c := strings.Compare(a.Provider, b.Provider); c != 0 {
 			return c
 		}
@@ -46,12 +56,12 @@ func (s *Store) write(ctx context.Context, c Conn, writes []plugin.Write, now ti
 		if w.ReadOnly {
 			apply = s.unchanged
 		}
-		held, err := apply(ctx, c, w, now)
+		held, err := apply(ctx, conn, w.Write, c.Now)
 		if err != nil {
 			return err
 		}
 		if !held {
-			return login.ErrEntryChanged
+			return w.lost
 		}
 	}
 	return nil

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"maps"
 	"slices"
 	"time"
 
@@ -29,8 +30,9 @@ func (s *Store) Flow(ctx context.Context, hash []byte, now time.Time) (login.Flo
 // commit and an identity only for one who is not deleted, else [login.ErrChanged].
 //
 // Every commit takes its locks in one order, so that two of them never wait for each other:
-// the users it names, by id; the flow it spends and those it ends; entries by key; then new
-// rows, by table; the revocations last, since they are read by the time they were made.
+// the users it names, by id; the flow it spends and those it ends; entries by key; then
+// identities and new rows, by table; the revocations last, since they are read by the time
+// they were made.
 func (s *Store) Commit(ctx context.Context, c login.Commit) ([]string, error) {
 	if err := check(c); err != nil {
 		return nil, fmt.Errorf("commit: %w", err)
@@ -54,7 +56,7 @@ func (s *Store) commit(ctx context.Context, conn Conn, c login.Commit) ([]string
 	if err := spendFlows(ctx, conn, c); err != nil {
 		return nil, err
 	}
-	if err := s.write(ctx, conn, c.Writes, c.Now); err != nil {
+	if err := s.write(ctx, conn, c); err != nil {
 		return nil, err
 	}
 	if err := s.commitUser(ctx, conn, c, status); err != nil {
@@ -82,6 +84,11 @@ func (s *Store) commit(ctx context.Context, conn Conn, c login.Commit) ([]string
 			return nil, fmt.Errorf("new mail: %w", err)
 		}
 	}
+	for _, e := range c.Audit {
+		if err := insertEvent(ctx, conn, e); err != nil {
+			return nil, fmt.Errorf("new event: %w", err)
+		}
+	}
 	if r := c.RevokeSessions; r != nil && r.IdentityID != "" {
 		return s.revokeSessionsBy(ctx, conn, *r, c.Now)
 	} else if r != nil {
@@ -102,7 +109,7 @@ func spendFlows(ctx context.Context, conn Conn, c login.Commit) error {
 		}
 	}
 	if c.EndFlows != nil {
-		_, err := conn.Exec(ctx, `DELETE FROM shield_flows WHERE user_id = $1 AND kind = $2`, c.EndFlows.UserID, string(c.EndFlows.Kind))
+		_, err := conn.Exec(ctx, `DELETE FROM shield_flows WHERE user_id = $1 AND (kind = $2 OR $2 = '')`, c.EndFlows.UserID, string(c.EndFlows.Kind))
 		if err != nil {
 			return fmt.Errorf("end flows: %w", err)
 		}
@@ -120,9 +127,9 @@ func (s *Store) commitUser(ctx context.Context, conn Conn, c login.Commit, statu
 	}
 	if u := c.UpdateUser; u != nil {
 		n, err := conn.Exec(ctx, `UPDATE shield_users SET status = $3, verified = $4,
-				name = COALESCE(CAST($5 AS text), name),
+				name = COALESCE(CAST($5 AS text), name), verified_by = COALESCE(CAST($7 AS text), verified_by),
 				updated_at = CASE WHEN status = $3 AND verified = $4 AND COALESCE(CAST($5 AS text), name) = name THEN updated_at ELSE $6 END
-			WHERE id = $1 AND status = $2`, u.ID, string(u.Expect), string(u.Status), u.Verified, u.Name, c.Now)
+			WHERE id = $1 AND status = $2`, u.ID, string(u.Expect), string(u.Status), u.Verified, u.Name, c.Now, u.VerifiedBy)
 		if err != nil {
 			return s.taken("update user", err)
 		}
@@ -131,16 +138,26 @@ func (s *Store) commitUser(ctx context.Context, conn Conn, c login.Commit, statu
 		}
 		status[u.ID] = u.Status
 	}
+	if c.Unlink != nil {
+		if err := unlink(ctx, conn, *c.Unlink); err != nil {
+			return err
+		}
+	}
+	var tokens []byte
+	if c.KeepTokens != nil {
+		tokens = *c.KeepTokens
+	}
 	if i := c.NewIdentity; i != nil {
 		if at := status[i.UserID]; at == "" || at == account.Deleted {
 			return fmt.Errorf("new identity: user is gone: %w", login.ErrChanged)
 		}
-		if err := insertIdentity(ctx, conn, *i); err != nil {
+		if err := insertIdentity(ctx, conn, *i, tokens); err != nil {
 			return s.taken("new identity", err)
 		}
 	}
 	if c.TouchIdentity != "" {
-		n, err := conn.Exec(ctx, `UPDATE shield_identities SET last_used_at = $2 WHERE id = $1`, c.TouchIdentity, c.Now)
+		n, err := conn.Exec(ctx, `UPDATE shield_identities SET last_used_at = $2, tokens = CASE WHEN $3 THEN $4 ELSE tokens END
+			WHERE id = $1`, c.TouchIdentity, c.Now, c.KeepTokens != nil, tokens)
 		if err != nil {
 			return fmt.Errorf("touch identity: %w", err)
 		}
@@ -209,6 +226,9 @@ func usersOf(c login.Commit) []string {
 	if c.UpdateUser != nil {
 		add(c.UpdateUser.ID)
 	}
+	if c.Unlink != nil {
+		add(c.Unlink.UserID)
+	}
 	if c.NewIdentity != nil {
 		add(c.NewIdentity.UserID)
 	}
@@ -239,10 +259,16 @@ func check(c login.Commit) error {
 	}
 	if u := c.NewUser; u != nil {
 		ids = append(ids, u.ID)
-		text = append(text, u.Email, u.Name, u.AvatarURL, u.Timezone, u.Language)
+		text = append(text, u.Email, u.VerifiedBy, u.Name, u.AvatarURL, u.Timezone, u.Language)
 	}
 	if u := c.UpdateUser; u != nil && u.Name != nil {
 		text = append(text, *u.Name)
+	}
+	if c.Unlink != nil {
+		ids = append(ids, c.Unlink.IDs...)
+	}
+	for _, e := range c.Audit {
+		text = append(text, slices.Collect(maps.Values(e.Details))...)
 	}
 	if i := c.NewIdentity; i != nil {
 		ids = append(ids, i.ID)

@@ -43,6 +43,9 @@ func (p *pace) failed(now time.Time) {
 	p.failures++
 }
 
+// passed is for a fetch that was not made.
+func (p *pace) passed(now time.Time) { p.earliest = now.Add(firstRetry) }
+
 func (p *pace) succeeded(now time.Time) {
 	p.earliest = now.Add(fetchGap)
 	p.failures = 0

@@ -10,6 +10,11 @@ import (
 	"time"
 )
 
+// ErrNotAsked is what the [Fetcher] of a [Source] returns if it did not ask for the keys at all:
+// somebody else decides how long that lasts, so it is no failure to wait longer for the next
+// time.
+var ErrNotAsked = errors.New("not asked for")
+
 // SourceOptions is what [NewSource] needs. Fetch and Now are required.
 type SourceOptions struct {
 	Fetch Fetcher
@@ -172,6 +177,8 @@ func (s *Source) update(ctx context.Context, e *entry, rawURL string) error {
 		case err == nil:
 			e.keys, e.at = set, now
 			e.pace.succeeded(now)
+		case errors.Is(err, ErrNotAsked):
+			e.pace.passed(now)
 		case ctx.Err() == nil:
 			e.pace.failed(now)
 		}

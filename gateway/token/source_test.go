@@ -203,6 +203,26 @@ func TestSourceServesTheLastGoodKeysForAWhile(t *testing.T) {
 	}
 }
 
+func TestSourceDoesNotPauseLongerForWhatWasNotAsked(t *testing.T) {
+	b := newLoginBench(t)
+	cause := errors.New("not now")
+	b.say(nil, fmt.Errorf("%w: %w", ErrNotAsked, cause))
+	raw := loginToken(t, loginClaims())
+	for range 60 {
+		if err := b.verify(t.Context(), loginJWKS, raw); !errors.Is(err, ErrUnavailable) || !errors.Is(err, cause) {
+			t.Fatalf("Verify() = %v, want ErrUnavailable with its cause", err)
+		}
+		b.clock.Move(500 * time.Millisecond)
+	}
+	if got := b.count(loginJWKS); got != 30 {
+		t.Errorf("%d tries in 30 s, want one a second", got)
+	}
+	b.say(loginSet(t), nil)
+	if err := b.verify(t.Context(), loginJWKS, raw); err != nil {
+		t.Errorf("once it may ask again: %v", err)
+	}
+}
+
 func TestSourcePausesLongerAfterEachFailure(t *testing.T) {
 	b := newLoginBench(t)
 	b.say(nil, errors.New("down"))

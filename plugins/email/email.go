@@ -24,6 +24,7 @@ const (
 	formPassword  = "password"
 	formMagicLink = "magic_link"
 	formResend    = "resend"
+	formForget    = "forget"
 )
 
 // The forms by flow and name.
@@ -34,6 +35,7 @@ const (
 	verifyResend     = string(sdk.FlowVerify) + "/" + formResend
 	recoverPassword  = string(sdk.FlowRecover) + "/" + formPassword
 	changePassword   = string(sdk.FlowChange) + "/" + formPassword
+	forgetSubject    = string(sdk.FlowForget) + "/" + formForget
 )
 
 // The names of the fields.
@@ -90,6 +92,7 @@ func (p *Provider) Describe() sdk.Manifest {
 			{Flow: sdk.FlowVerify, Name: formResend, Label: "Send the link again", Fields: []sdk.Field{email}},
 			{Flow: sdk.FlowRecover, Name: formPassword, Label: "Forgot password", Fields: []sdk.Field{email}},
 			{Flow: sdk.FlowChange, Name: formPassword, Label: "Change password", Fields: []sdk.Field{current, next}},
+			{Flow: sdk.FlowForget, Name: formForget},
 		},
 		Capabilities: []sdk.Capability{sdk.CapabilityKV, sdk.CapabilityPassword},
 		ConfigSchema: []byte(schema),
@@ -111,6 +114,8 @@ func (p *Provider) Begin(ctx context.Context, host sdk.Host, flow sdk.Flow, req 
 		return p.mailReset(ctx, host, req)
 	case changePassword:
 		return p.change(ctx, host, flow, req)
+	case forgetSubject:
+		return p.forget(ctx, host, flow)
 	}
 	return sdk.Step{}, errNoForm
 }

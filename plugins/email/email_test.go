@@ -174,7 +174,7 @@ func TestHostTroubleIsAnErrorAndNoAnswer(t *testing.T) {
 	all := fields(fieldEmail, ann, fieldPassword, good, fieldCurrent, good, fieldNew, other)
 	broken := errors.New("broken")
 	w.host.Fail(broken)
-	for _, form := range []string{loginPassword, loginMagicLink, registerPassword, verifyResend, recoverPassword, changePassword} {
+	for _, form := range []string{loginPassword, loginMagicLink, registerPassword, verifyResend, recoverPassword, changePassword, forgetSubject} {
 		f := flow(form)
 		f.Subject = subject
 		step, err := w.host.Begin(t.Context(), w.p, f, sdk.Request{Fields: all})

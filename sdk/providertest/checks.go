@@ -139,8 +139,9 @@ func (s Suite) refusingHost(t T) {
 
 func (s Suite) refused(t T, p sdk.Provider, h *Host, form sdk.Form, c sdk.Capability, refusal error) {
 	a := attempt{flow(form, h.Now()), s.good(form)}
+	before := h.inVain(c) // by the forms that were tried before
 	step, err := h.call(context.Background(), p.Begin, a.flow, a.req)
-	if h.inVain(c) == 0 {
+	if h.inVain(c) == before {
 		return
 	}
 	if err == nil && slices.Contains(checking(), c) && proof(step) {

@@ -134,6 +134,16 @@ func parseURL(raw string) (target, error) {
 	return t, nil
 }
 
+// Origin returns where a URL leads to as scheme://host:port, the same for two that lead to one
+// place; "" for a URL that no [Client] would fetch.
+func Origin(rawURL string) string {
+	t, err := parseURL(rawURL)
+	if err != nil {
+		return ""
+	}
+	return t.destination.String()
+}
+
 // onlyURLBytes reports whether s has only characters of RFC 3986 §2, and whole escapes.
 func onlyURLBytes(s string) bool {
 	for i := range len(s) {

@@ -101,3 +101,15 @@ func TestURLsHaveOneForm(t *testing.T) {
 		}
 	}
 }
+
+func TestOriginIsOneForWhatLeadsToOnePlace(t *testing.T) {
+	for raw, want := range map[string]string{
+		"https://a.example.com": "https://a.example.com:443", "HTTPS://A.example.com:443/x?y": "https://a.example.com:443",
+		"http://a.example.com/": "http://a.example.com:80", "https://a.example.com:8443/": "https://a.example.com:8443", "https://[0::2]/": "https://[::2]:443",
+		"": "", "a.example.com": "", "ftp://a.example.com": "", "https://user:pass@a.example.com": "",
+	} {
+		if got := Origin(raw); got != want {
+			t.Errorf("Origin(%q) = %q, want %q", raw, got, want)
+		}
+	}
+}

@@ -4,7 +4,6 @@ import (
 	"encoding/json"
 	"fmt"
 	"testing"
-	"time"
 
 	"github.com/materi/shield/config"
 )
@@ -56,7 +55,7 @@ func FuzzWhatConfigTakesCanBeGranted(f *testing.F) {
 		if !ok {
 			return
 		}
-		g, err := New(Options{Provider: p, Now: func() time.Time { return now }})
+		g, err := New(options(t, p))
 		if err != nil {
 			t.Fatalf("allow %q, addresses %q: config takes it, and here it is %v", allow, address, err)
 		}

@@ -5,16 +5,19 @@
 package grant
 
 import (
+	"cmp"
 	"context"
 	"crypto/x509"
 	"errors"
 	"fmt"
+	"log/slog"
 	"net/netip"
 	"os"
 	"slices"
 	"time"
 
 	"github.com/materi/shield/config"
+	"github.com/materi/shield/gateway/circuit"
 	"github.com/materi/shield/gateway/plugin/egress"
 	"github.com/materi/shield/gateway/token"
 	"github.com/materi/shield/sdk"
@@ -24,6 +27,8 @@ import (
 // Options are the needs of [New].
 type Options struct {
 	Provider config.Provider
+	Circuits *circuit.Set // of the servers that the provider asks
+	Log      *slog.Logger
 	Now      func() time.Time
 	Resolver egress.Resolver // nil: the system's
 }
@@ -31,17 +36,21 @@ type Options struct {
 // Grant serves the requests of one provider. It is safe for concurrent use, and must be
 // closed.
 type Grant struct {
-	web     *egress.Client
-	fetches int // most requests of one call
-	issuers *token.Source
-	secrets secrets
-	now     func() time.Time
+	name     string
+	web      *egress.Client
+	circuits *circuit.Set
+	log      *slog.Logger
+	fair     time.Duration // that a server must have had before it is too slow
+	fetches  int           // most requests of one call
+	issuers  *token.Source
+	secrets  secrets
+	now      func() time.Time
 }
 
 // New reads what the configuration names. Its error says what cannot be used.
 func New(o Options) (*Grant, error) {
-	if o.Now == nil {
-		return nil, errors.New("grant: Now is required")
+	if o.Now == nil || o.Circuits == nil || o.Log == nil {
+		return nil, errors.New("grant: Circuits, Log and Now are required")
 	}
 	p := o.Provider
 	roots, err := authorities(p.HTTP.CAFile)
@@ -59,7 +68,9 @@ func New(o Options) (*Grant, error) {
 	if err != nil {
 		return nil, err
 	}
-	g := &Grant{web: web, fetches: p.HTTP.MaxRequests, secrets: keys, now: o.Now}
+	g := &Grant{
+		name: p.Name, web: web, circuits: o.Circuits, log: o.Log, fair: min(p.HTTP.Timeout/2, time.Second), fetches: p.HTTP.MaxRequests, secrets: keys, now: o.Now,
+	}
 	if g.issuers, err = token.NewSource(token.SourceOptions{Fetch: g.fetchKeys, Now: o.Now}); err != nil {
 		web.Close()
 		return nil, err
@@ -112,7 +123,12 @@ type Call struct {
 	g       *Grant
 	fetches int
 	checks  int
+	refused time.Duration // how long a server is not asked that the call asked for; 0: none
 }
+
+// Refused reports whether the call was not let ask a server that keeps failing, and for how
+// long that will be so.
+func (c *Call) Refused() (time.Duration, bool) { return c.refused, c.refused > 0 }
 
 // Call begins a call.
 func (g *Grant) Call() *Call { return &Call{g: g} }
@@ -160,11 +176,15 @@ func (c *Call) fetch(ctx context.Context, in []byte) ([]byte, error) {
 	if c.fetches > c.g.fetches {
 		return nil, sdk.ErrExhausted
 	}
-	request := egress.Request{Method: r.Method, URL: r.URL, Body: r.Body}
+	request := egress.Request{Method: cmp.Or(r.Method, "GET"), URL: r.URL, Body: r.Body}
 	for _, h := range r.Header {
 		request.Header = append(request.Header, egress.Header(h))
 	}
-	response, err := c.g.web.Fetch(ctx, request)
+	response, err := c.g.ask(ctx, request)
+	if refused, ok := errors.AsType[*circuit.Refused](err); ok {
+		c.refused = max(c.refused, refused.RetryAfter)
+		return nil, fmt.Errorf("%w: %w", sdk.ErrUnreachable, err)
+	}
 	if err != nil {
 		return nil, outside(err)
 	}
@@ -196,7 +216,10 @@ func outside(err error) error {
 
 // fetchKeys fetches a JWK Set for the issuers, by the rules of the provider's own requests.
 func (g *Grant) fetchKeys(ctx context.Context, url string) ([]byte, error) {
-	response, err := g.web.Fetch(ctx, egress.Request{Method: "GET", URL: url, Header: []egress.Header{{Name: "Accept", Value: "application/json"}}})
+	response, err := g.ask(ctx, egress.Request{Method: "GET", URL: url, Header: []egress.Header{{Name: "Accept", Value: "application/json"}}})
+	if _, ok := errors.AsType[*circuit.Refused](err); ok {
+		return nil, fmt.Errorf("%w: %w", token.ErrNotAsked, err)
+	}
 	if err != nil {
 		return nil, err
 	}

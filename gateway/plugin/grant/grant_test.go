@@ -16,6 +16,7 @@ import (
 	"encoding/pem"
 	"errors"
 	"fmt"
+	"log/slog"
 	"math/big"
 	"net/http"
 	"net/http/httptest"
@@ -28,6 +29,7 @@ import (
 	"go.uber.org/goleak"
 
 	"github.com/materi/shield/config"
+	"github.com/materi/shield/gateway/circuit"
 	"github.com/materi/shield/gateway/xmlsig"
 	"github.com/materi/shield/sdk"
 	"github.com/materi/shield/sdk/wire"
@@ -45,9 +47,19 @@ func provider(change func(*config.Provider)) config.Provider {
 	return p
 }
 
+func options(t testing.TB, p config.Provider) Options {
+	t.Helper()
+	clock := func() time.Time { return now }
+	circuits, err := circuit.NewSet(circuit.Rule{Failures: 1000, Within: time.Minute, Pause: time.Minute}, false, clock)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return Options{Provider: p, Circuits: circuits, Log: slog.New(slog.DiscardHandler), Now: clock}
+}
+
 func open(t testing.TB, change func(*config.Provider)) *Grant {
 	t.Helper()
-	g, err := New(Options{Provider: provider(change), Now: func() time.Time { return now }})
+	g, err := New(options(t, provider(change)))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -85,6 +97,15 @@ func site(t *testing.T, handler http.HandlerFunc) (*httptest.Server, func(*confi
 	}
 }
 
+func header(r sdk.HTTPResponse, name string) string {
+	for _, h := range r.Header {
+		if strings.EqualFold(h.Name, name) {
+			return h.Value
+		}
+	}
+	return ""
+}
+
 func TestFetchReachesWhatIsListedAndNothingElse(t *testing.T) {
 	s, listed := site(t, func(w http.ResponseWriter, r *http.Request) {
 		w.Header().Set("X-Seen", r.Method+" "+r.URL.Path+" "+r.Header.Get("X-Sent"))
@@ -102,14 +123,12 @@ func TestFetchReachesWhatIsListedAndNothingElse(t *testing.T) {
 	if err != nil || got.Status != 418 || string(got.Body) != "body" || got.URL != s.URL+"/path" {
 		t.Errorf("fetched %+v, %v", got, err)
 	}
-	seen := ""
-	for _, h := range got.Header {
-		if strings.EqualFold(h.Name, "X-Seen") {
-			seen = h.Value
-		}
-	}
-	if seen != "POST /path sent" {
+	if seen := header(got, "X-Seen"); seen != "POST /path sent" {
 		t.Errorf("the server saw %q", seen)
+	}
+	out, err = open(t, listed).Call().Serve(t.Context(), wire.HTTPFetch, wire.EncodeFetch(sdk.HTTPRequest{URL: s.URL + "/path"}))
+	if got, _ = wire.DecodeFetched(out); err != nil || header(got, "X-Seen") != "GET /path" {
+		t.Errorf("without a method: the server saw %q, %v", header(got, "X-Seen"), err)
 	}
 	for url, want := range map[string]error{
 		"https://127.0.0.1:1/":    sdk.ErrDenied,
@@ -409,7 +428,7 @@ func TestWhatCannotBeUsedIsSaidAtTheStart(t *testing.T) {
 		"key with more behind it":  secretOf("key", privatePEM(t, ed25519.NewKeyFromSeed(make([]byte, 32)))+"more"),
 		"server that is none":      func(p *config.Provider) { p.HTTP.Allow = []string{"https://user@example.com"} },
 	} {
-		g, err := New(Options{Provider: provider(change), Now: time.Now})
+		g, err := New(options(t, provider(change)))
 		if err == nil {
 			g.Close()
 			t.Errorf("%s: no error", name)
@@ -421,7 +440,7 @@ func TestWhatCannotBeUsedIsSaidAtTheStart(t *testing.T) {
 }
 
 func FuzzServe(f *testing.F) {
-	g, err := New(Options{Provider: provider(secretOf("s", "hush")), Now: func() time.Time { return now }})
+	g, err := New(options(f, provider(secretOf("s", "hush"))))
 	if err != nil {
 		f.Fatal(err)
 	}

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"time"
 
+	"github.com/materi/shield/gateway/plugin/egress"
 	"github.com/materi/shield/gateway/token"
 	"github.com/materi/shield/sdk"
 	"github.com/materi/shield/sdk/wire"
@@ -60,10 +61,15 @@ func (c *Call) verifyToken(ctx context.Context, in []byte) ([]byte, error) {
 }
 
 func (c *Call) claims(ctx context.Context, t token.IDToken, v sdk.JWTVerification) ([]byte, error) {
-	if v.KeysURL != "" {
-		return c.g.issuers.Verify(ctx, v.KeysURL, t)
+	if v.KeysURL == "" {
+		return t.Verify(v.Keys)
 	}
-	return t.Verify(v.Keys)
+	left, refusing := c.g.circuits.Refusing(egress.Origin(v.KeysURL))
+	claims, err := c.g.issuers.Verify(ctx, v.KeysURL, t)
+	if refusing && errors.Is(err, token.ErrUnavailable) {
+		c.refused = max(c.refused, left)
+	}
+	return claims, err
 }
 
 func (c *Call) signToken(in []byte) ([]byte, error) {

@@ -60,12 +60,12 @@ func costOf(module, name string) uint32 {
 // metered returns what of a module is to be compiled. The module is read strictly whatever
 // the strategy: the runtime allocates whatever counts a module claims to have.
 func (m *Module) metered(code []byte) ([]byte, error) {
-	rewritten, err := meter.Rewrite(code, meter.Options{Call: costOf, Start: startExport})
+	out, err := m.rewritten(code)
 	if err != nil {
 		return nil, err
 	}
 	if m.opts.Interruption == Metered {
-		return rewritten, nil
+		return out, nil
 	}
 	return code, nil
 }

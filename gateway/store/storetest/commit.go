@@ -54,7 +54,7 @@ func newEverything(t testing.TB, s *store.Store) everything {
 		EndFlows:      &login.EndFlows{UserID: v.user.ID, Kind: sdk.FlowRecover},
 		Writes:        []plugin.Write{{Provider: "email", Key: "k", Value: []byte("v"), Checked: true}},
 		NewUser:       &fresh,
-		UpdateUser:    &login.UserUpdate{ID: v.user.ID, Expect: account.Pending, Status: account.Active, Verified: true, Name: new("New")},
+		UpdateUser:    &login.UserUpdate{ID: v.user.ID, Expect: account.Pending, Status: account.Active, Verified: true, VerifiedBy: new("corp"), Name: new("New")},
 		NewIdentity:   &linked,
 		TouchIdentity: v.identity.ID, NewSession: &began,
 		RevokeSessions: &login.RevokeSessions{UserID: other.ID, Reason: "test", TokensDead: epoch.Add(time.Hour)},
@@ -99,7 +99,7 @@ func commitEverything(t *testing.T, e Engine) {
 		t.Errorf("Flow() = %v (-want +got):\n%s", err, d)
 	}
 	want := v.user
-	want.Status, want.Verified, want.Name, want.UpdatedAt = account.Active, true, "New", now
+	want.Status, want.Verified, want.VerifiedBy, want.Name, want.UpdatedAt = account.Active, true, "corp", "New", now
 	user, err := s.User(ctx, v.user.ID)
 	if d := cmp.Diff(want, user); err != nil || d != "" {
 		t.Errorf("User() = %v (-want +got):\n%s", err, d)

@@ -75,6 +75,12 @@ func Run(t *testing.T, e Engine) {
 		{"Commit/RevokesAllSessionsButOne", commitRevokes},
 		{"Commit/RevokesTheSessionsOfAnIdentity", commitRevokesIdentity},
 		{"Commit/ManyAtOnceDoNotBlockEachOther", commitStress},
+		{"Commit/EndFlowsOfEveryKind", endFlowsOfEveryKind},
+		{"Commit/WhatIsForgottenIsNotTheLoginsOwn", forgetIsNotAnEntryOfTheLogin},
+		{"Unlink/TakesWhatIsThere", unlinkCounts},
+		{"Unlink/OneOfTwoKeepsTheLast", unlinkRace},
+		{"Audit/RoundTrip", auditRoundTrip},
+		{"Tokens/RoundTrip", tokensRoundTrip},
 		{"KV/Conditions", kvConditions},
 		{"KV/OneOfManyWins", kvRace},
 		{"KV/ExpiredEntryIsNone", kvExpires},
@@ -136,7 +142,7 @@ func freshAt(t testing.TB, e Engine) (*store.Store, string) {
 func newUser(status account.Status) account.User {
 	id := account.NewID()
 	return account.User{
-		ID: id, Email: id + "@example.com", Verified: status == account.Active, Name: "Zoë", AvatarURL: "https://example.com/z.png",
+		ID: id, Email: id + "@example.com", Verified: status == account.Active, VerifiedBy: "corp", Name: "Zoë", AvatarURL: "https://example.com/z.png",
 		Timezone: "Europe/Zurich", Language: "de-CH", Status: status, CreatedAt: epoch, UpdatedAt: epoch,
 	}
 }

@@ -57,6 +57,10 @@ type Options struct {
 // ErrModule is in the chain of every error of [Rewrite].
 var ErrModule = errors.New("not a WASM module that can be metered")
 
+// Version is that of what [Rewrite] makes of a module. It rises whenever that changes, since
+// rewritten modules are kept; a test sees to it.
+const Version = 1
+
 const header = "\x00asm\x01\x00\x00\x00"
 
 // The sections of a module, and the order that they must have.
