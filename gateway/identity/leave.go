@@ -85,7 +85,7 @@ var page = template.Must(template.New("post").Parse(`<!DOCTYPE html>
 
 // post answers with a page whose form submits itself to another site.
 func post(ctx *fasthttp.RequestCtx, to login.Leave) error {
-	origin, err := originOf(to.URL)
+	targets, err := targetsOf(to.URL)
 	if err != nil {
 		return edge.Internal(err)
 	}
@@ -94,7 +94,7 @@ func post(ctx *fasthttp.RequestCtx, to login.Leave) error {
 		return edge.Internal(fmt.Errorf("page: %w", err))
 	}
 	h := &ctx.Response.Header
-	h.Set("Content-Security-Policy", "default-src 'none'; script-src "+submitHash+"; form-action "+origin+"; frame-ancestors 'none'; base-uri 'none'")
+	h.Set("Content-Security-Policy", "default-src 'none'; script-src "+submitHash+"; form-action "+targets+"; frame-ancestors 'none'; base-uri 'none'")
 	h.Set(fasthttp.HeaderXContentTypeOptions, "nosniff")
 	h.SetContentType("text/html; charset=utf-8")
 	ctx.SetStatusCode(fasthttp.StatusOK)
@@ -102,20 +102,21 @@ func post(ctx *fasthttp.RequestCtx, to login.Leave) error {
 	return nil
 }
 
-// originOf returns the origin of a URL as a policy may name it: there a semicolon would end
-// the list.
-func originOf(target string) (string, error) {
+// targetsOf returns where the policy of a page lets its one form go. That cannot be the origin
+// of the target alone: some browsers hold each redirect after a POST to it, too, and identity
+// providers redirect to others of their hosts, to the provider that they trust in turn, and in
+// a logout to every other application.
+func targetsOf(target string) (string, error) {
 	u, err := url.Parse(target)
-	if err != nil || u.Scheme != "https" && u.Scheme != "http" || u.Host == "" {
+	switch {
+	case err != nil || u.Host == "":
 		return "", errTarget
+	case u.Scheme == "https":
+		return "https:", nil
+	case u.Scheme == "http": // of a developer
+		return "http: https:", nil
 	}
-	plain := func(r rune) bool {
-		return r >= 'a' && r <= 'z' || r >= 'A' && r <= 'Z' || r >= '0' && r <= '9' || strings.ContainsRune(".-_:[]", r)
-	}
-	if strings.ContainsFunc(u.Host, func(r rune) bool { return !plain(r) }) {
-		return "", errTarget
-	}
-	return u.Scheme + "://" + u.Host, nil
+	return "", errTarget
 }
 
 // with adds parameters to a URI of the configuration, which has no fragment.

@@ -34,7 +34,7 @@ type claim struct {
 // the account rules say reaches the page that began; the session waits for the code, so that
 // a code which nobody trades leaves none.
 func (l *Login) loginCode(ctx context.Context, c Commit, a Attempt, id sdk.Identity) (Outcome, error) {
-	user, err := l.prove(ctx, &c, a, id)
+	user, err := l.admitted(ctx, &c, a, id)
 	if err != nil {
 		return Outcome{}, err
 	}
@@ -92,7 +92,7 @@ func (l *Login) exchange(ctx context.Context, code, verifier string, a Attempt) 
 		return Outcome{}, l.forfeit(ctx, c)
 	}
 	caller := a.Caller
-	a.Provider, a.Kind, a.Form, a.Caller = f.Provider, f.Kind, f.Form, nil
+	a.Provider, a.Kind, a.Form, a.Caller, a.Away = f.Provider, f.Kind, f.Form, nil, &Away{Workspace: w.Workspace}
 	if f.Kind == sdk.FlowLink {
 		if caller == nil {
 			return Outcome{}, ErrCaller

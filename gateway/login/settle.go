@@ -106,11 +106,24 @@ func (l *Login) alreadyKnown(ctx context.Context, a Attempt, to string) (Outcome
 
 // loggedIn opens a session for the user behind a proven identity.
 func (l *Login) loggedIn(ctx context.Context, c Commit, a Attempt, id sdk.Identity) (Outcome, error) {
-	user, err := l.prove(ctx, &c, a, id)
+	user, err := l.admitted(ctx, &c, a, id)
 	if err != nil {
 		return Outcome{}, err
 	}
 	return l.open(ctx, c, a, user, id)
+}
+
+// admitted is prove for somebody who may be logging in twice at once, with a login that is
+// new here: between the look for the login and that for its address the other one may have
+// made both, which is then no reason to send the person away.
+func (l *Login) admitted(ctx context.Context, c *Commit, a Attempt, id sdk.Identity) (account.User, error) {
+	user, err := l.prove(ctx, c, a, id)
+	if denied, ok := errors.AsType[*Denied](err); ok && denied.Code == sdk.CodeEmailExists {
+		if _, _, known := l.store.UserByIdentity(ctx, a.Provider, issuerOf(a.Provider, id.Issuer), id.Subject); known == nil {
+			return account.User{}, fmt.Errorf("the login was linked meanwhile: %w", ErrChanged)
+		}
+	}
+	return user, err
 }
 
 // open makes the session of a user whom the account rules admit.
