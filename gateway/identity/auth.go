@@ -268,7 +268,7 @@ func (a *API) providers(ctx *fasthttp.RequestCtx, _ Params) error {
 		out := providerJSON{Name: p.Name, Kind: p.Manifest.Kind, Label: p.Label, Forms: []formJSON{}}
 		for _, f := range p.Manifest.Forms {
 			url := a.departure(p, f)
-			if !forPeople(f.Flow) || elsewhere(p, f) && url == "" {
+			if !forPeople(f.Flow) || elsewhere(p, f.Name) && url == "" {
 				continue // nobody begins it on a page
 			}
 			fields := []fieldJSON{}

@@ -42,6 +42,16 @@ func (a *API) formFor(kind sdk.FlowKind, name string) (form, error) {
 	return form{}, a.noForm()
 }
 
+// elsewhere reports whether a form has endpoints of its own, which check what comes with it: a
+// login at another site, and what such a site sends by itself.
+func elsewhere(p plugin.Info, name string) bool {
+	switch p.Manifest.Kind {
+	case login.KindOAuth, login.KindSAML:
+		return name == login.FormRedirect || name == login.FormUnsolicited || name == login.FormLogout
+	}
+	return false
+}
+
 // formOf finds the login form of one provider.
 func (a *API) formOf(provider, name string) (form, error) {
 	for _, p := range a.Providers() {
@@ -49,19 +59,12 @@ func (a *API) formOf(provider, name string) (form, error) {
 			continue
 		}
 		for _, f := range p.Manifest.Forms {
-			if f.Flow == sdk.FlowLogin && f.Name == name && !elsewhere(p, f) {
+			if f.Flow == sdk.FlowLogin && f.Name == name && !elsewhere(p, name) {
 				return form{p, f}, nil
 			}
 		}
 	}
 	return form{}, a.noForm()
-}
-
-// elsewhere reports whether a form is of a flow that begins at endpoints of its own: it goes
-// to another site, or comes from there.
-func elsewhere(p plugin.Info, f sdk.Form) bool {
-	speaks := p.Manifest.Kind == login.KindOAuth || p.Manifest.Kind == login.KindSAML
-	return speaks && slices.Contains([]string{login.FormRedirect, login.FormUnsolicited, login.FormLogout}, f.Name)
 }
 
 func (a *API) noForm() error {
