@@ -261,7 +261,7 @@ func (a *API) providers(ctx *fasthttp.RequestCtx, _ Params) error {
 	for _, p := range a.Providers() {
 		out := providerJSON{Name: p.Name, Kind: p.Manifest.Kind, Label: p.Label, Forms: []formJSON{}}
 		for _, f := range p.Manifest.Forms {
-			if !forPeople(f.Flow) {
+			if !offered(f) {
 				continue
 			}
 			fields := []fieldJSON{}
@@ -273,14 +273,4 @@ func (a *API) providers(ctx *fasthttp.RequestCtx, _ Params) error {
 		list = append(list, out)
 	}
 	return edge.WriteJSON(ctx, fasthttp.StatusOK, map[string]any{"providers": list})
-}
-
-// forPeople reports whether forms of a flow are for a page to show. The others are begun by
-// the gateway itself, or by endpoints of their own.
-func forPeople(kind sdk.FlowKind) bool {
-	switch kind {
-	case sdk.FlowLink, sdk.FlowLogout, sdk.FlowForget:
-		return false
-	}
-	return true
 }

@@ -12,6 +12,7 @@ import (
 
 	"github.com/materi/shield/gateway/account"
 	"github.com/materi/shield/gateway/edge"
+	"github.com/materi/shield/gateway/login"
 	"github.com/materi/shield/gateway/plugin"
 	"github.com/materi/shield/sdk"
 )
@@ -48,12 +49,24 @@ func (a *API) formOf(provider, name string) (form, error) {
 			continue
 		}
 		for _, f := range p.Manifest.Forms {
-			if f.Flow == sdk.FlowLogin && f.Name == name {
+			if f.Flow == sdk.FlowLogin && f.Name == name && !elsewhere(p, f) {
 				return form{p, f}, nil
 			}
 		}
 	}
 	return form{}, a.noForm()
+}
+
+// elsewhere reports whether a form is of a flow that begins at endpoints of its own: it goes
+// to another site, or comes from there.
+func elsewhere(p plugin.Info, f sdk.Form) bool {
+	speaks := p.Manifest.Kind == login.KindOAuth || p.Manifest.Kind == login.KindSAML
+	return speaks && slices.Contains([]string{login.FormRedirect, login.FormUnsolicited, login.FormLogout}, f.Name)
+}
+
+// offered reports whether a form is for people to begin with.
+func offered(f sdk.Form) bool {
+	return !slices.Contains([]sdk.FlowKind{sdk.FlowLink, sdk.FlowLogout, sdk.FlowForget}, f.Flow) && f.Name != login.FormUnsolicited
 }
 
 func (a *API) noForm() error {
