@@ -341,7 +341,7 @@ var publicCode = regexp.MustCompile(`^[A-Z]{2,}(_[A-Z]+)+$`)
 func TestEveryCodeIsDocumented(t *testing.T) {
 	made := map[string]bool{}
 	for _, root := range []string{
-		"gateway/edge", "gateway/access", "gateway/identity", "gateway/login", "gateway/proxy", "gateway/ratelimit", "sdk/host.go",
+		"gateway/edge", "gateway/access", "gateway/account", "gateway/identity", "gateway/login", "gateway/proxy", "gateway/ratelimit", "sdk/host.go",
 	} {
 		err := eachFile(root, func(file *ast.File) error {
 			ast.Inspect(file, func(n ast.Node) bool {

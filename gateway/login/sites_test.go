@@ -35,8 +35,8 @@ func (b *bench) counted(t *testing.T) map[string]float64 {
 	return got
 }
 
-// leave begins a login at another site and returns its state.
-func (b *bench) leave(t *testing.T, provider string) string {
+// depart begins a login at another site and returns its state.
+func (b *bench) depart(t *testing.T, provider string) string {
 	t.Helper()
 	var state string
 	b.provider.begin = func(f sdk.Flow, _ sdk.Request) (plugin.Answer, error) {
@@ -56,7 +56,7 @@ func TestOnlyLoginsThatComeBackAreCounted(t *testing.T) {
 	b := newBench(t)
 	back := func(provider string, next func(sdk.Flow, sdk.Request) (plugin.Answer, error)) {
 		t.Helper()
-		state := b.leave(t, provider)
+		state := b.depart(t, provider)
 		b.provider.next = next
 		_, err := b.Arrive(t.Context(), state, "this one", []sdk.FlowKind{sdk.FlowLogin}, login.Attempt{Provider: provider})
 		if errors.Is(err, login.ErrSpent) {
@@ -71,7 +71,7 @@ func TestOnlyLoginsThatComeBackAreCounted(t *testing.T) {
 		return plugin.Answer{}, &plugin.CircuitOpen{}
 	}
 	for _, provider := range []string{"google", "corp"} {
-		b.leave(t, provider) // and never comes back
+		b.depart(t, provider) // and never comes back
 		back(provider, says(sdk.Step{Done: &sdk.Done{Identity: verified(ann)}}))
 		back(provider, says(sdk.Step{Denied: &sdk.Denied{Code: sdk.CodeOAuthCode}}))
 		back(provider, fails)
