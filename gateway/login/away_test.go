@@ -44,7 +44,7 @@ func toPage() *login.Return {
 }
 
 // leave begins a flow and returns what the provider was told.
-func (b *bench) leave(t *testing.T, a login.Attempt) sdk.Flow {
+func (b *bench) depart(t *testing.T, a login.Attempt) sdk.Flow {
 	t.Helper()
 	var told sdk.Flow
 	b.provider.begin = func(f sdk.Flow, _ sdk.Request) (plugin.Answer, error) {
@@ -66,7 +66,7 @@ func (b *bench) back(t *testing.T, state, browser string) (login.Outcome, error)
 // code goes all the way to a page's one-time code.
 func (b *bench) code(t *testing.T, id sdk.Identity) string {
 	t.Helper()
-	told := b.leave(t, leaving("browser", toPage()))
+	told := b.depart(t, leaving("browser", toPage()))
 	b.provider.next = done(id)
 	out, err := b.back(t, told.State, "browser")
 	if err != nil || out.Code == "" {
@@ -77,7 +77,7 @@ func (b *bench) code(t *testing.T, id sdk.Identity) string {
 
 func TestAFlowComesBackAsItLeft(t *testing.T) {
 	b := newBench(t)
-	told := b.leave(t, leaving("browser", nil))
+	told := b.depart(t, leaving("browser", nil))
 	sum := sha256.Sum256([]byte(told.PKCEVerifier))
 	if told.PKCEChallenge != base64.RawURLEncoding.EncodeToString(sum[:]) || len(told.PKCEVerifier) != 43 || len(told.Nonce) != 43 || len(told.State) != 43 {
 		t.Errorf("the provider was told %+v", told)
@@ -116,7 +116,7 @@ func TestAFlowThatIsBackIsSpentWhateverTheProviderSays(t *testing.T) {
 		},
 	} {
 		b := newBench(t)
-		told := b.leave(t, leaving("browser", toPage()))
+		told := b.depart(t, leaving("browser", toPage()))
 		calls := 0
 		b.provider.next = func(f sdk.Flow, r sdk.Request) (plugin.Answer, error) { calls++; return next(f, r) }
 		out, err := b.back(t, told.State, "browser")
@@ -134,7 +134,7 @@ func TestAFlowThatIsBackIsSpentWhateverTheProviderSays(t *testing.T) {
 
 func TestAFlowIsLeftAloneByWhoDidNotBeginIt(t *testing.T) {
 	b := newBench(t)
-	told := b.leave(t, leaving("browser", toPage()))
+	told := b.depart(t, leaving("browser", toPage()))
 	b.provider.next = func(sdk.Flow, sdk.Request) (plugin.Answer, error) {
 		t.Error("the provider was asked")
 		return plugin.Answer{}, nil
@@ -171,7 +171,7 @@ func TestAFlowIsLeftAloneByWhoDidNotBeginIt(t *testing.T) {
 
 func TestAFlowThatStaysAwayExpires(t *testing.T) {
 	b := newBench(t)
-	told := b.leave(t, leaving("browser", nil))
+	told := b.depart(t, leaving("browser", nil))
 	b.advance(10 * time.Minute)
 	if _, err := b.back(t, told.State, "browser"); !errors.Is(err, login.ErrSpent) {
 		t.Errorf("Arrive() after 10 minutes = %v, want ErrSpent", err)
@@ -180,7 +180,7 @@ func TestAFlowThatStaysAwayExpires(t *testing.T) {
 
 func TestAProviderIsAskedOnceUnder64ParallelCallbacks(t *testing.T) {
 	b := newBench(t)
-	told := b.leave(t, leaving("browser", nil))
+	told := b.depart(t, leaving("browser", nil))
 	var asked, won, spent atomic.Int32
 	b.provider.next = func(f sdk.Flow, r sdk.Request) (plugin.Answer, error) {
 		asked.Add(1)
@@ -233,7 +233,7 @@ func TestALostCommitDoesNotAskTheProviderAgain(t *testing.T) {
 		b := newBench(t)
 		b.register(t)
 		l := b.on(t, &losing{b.store, tt.err, 2})
-		told := b.leave(t, leaving("browser", nil))
+		told := b.depart(t, leaving("browser", nil))
 		asked := 0
 		b.provider.next = func(f sdk.Flow, r sdk.Request) (plugin.Answer, error) {
 			asked++
@@ -334,7 +334,7 @@ func (b *bench) linkCode(t *testing.T, caller login.Caller, id sdk.Identity) str
 	}
 	a := leaving("browser", nil)
 	a.Away.Link = token
-	told := b.leave(t, a)
+	told := b.depart(t, a)
 	if told.Kind != sdk.FlowLink {
 		t.Errorf("the flow is a %s", told.Kind)
 	}
@@ -522,7 +522,7 @@ func TestALoginThatLeavesIsCountedWhenItIsBack(t *testing.T) {
 		}
 		return n
 	}
-	told := b.leave(t, leaving("browser", nil))
+	told := b.depart(t, leaving("browser", nil))
 	if n := attempts(); n != 0 {
 		t.Errorf("%v attempts were counted before the answer", n)
 	}
