@@ -339,6 +339,32 @@ func TestAnAddressThatIsProvenDuringATakeoverIsNotTakenOver(t *testing.T) {
 	}
 }
 
+// late is a store that does something right before somebody asks whose an address is.
+type late struct {
+	login.Store
+	before func()
+}
+
+func (s late) UserByEmail(ctx context.Context, email string) (account.User, error) {
+	s.before()
+	return s.Store.UserByEmail(ctx, email)
+}
+
+func TestWhoComesTwiceAtOnceIsNotToldThatTheAddressIsSomebodys(t *testing.T) {
+	b := newTown(t)
+	var first login.Outcome
+	l := b.on(t, late{b.store, sync.OnceFunc(func() {
+		var err error
+		if first, err = b.comes("stranger", sAnn); err != nil {
+			t.Error(err)
+		}
+	})})
+	second, err := b.arrives(l, "stranger", sAnn)
+	if err != nil || second.LoggedIn.User.ID != first.LoggedIn.User.ID {
+		t.Errorf("Begin() = %+v, %v, want the user that was made a moment ago", second.LoggedIn, err)
+	}
+}
+
 func Test64FirstLoginsOfOneIdentityMakeOneUser(t *testing.T) {
 	b := newTown(t)
 	b.provider.begin = done(sAnn)

@@ -55,29 +55,36 @@ func (l *Login) evidence(ctx context.Context, a Attempt, id sdk.Identity) (accou
 	e := account.Evidence{
 		Provider: l.policy(a.Provider), Email: email, Verified: id.EmailVerified, Mailed: email != "" && a.mailed == email,
 	}
-	user, linked, err := l.store.UserByIdentity(ctx, a.Provider, issuerOf(a.Provider, id.Issuer), id.Subject)
-	if err == nil {
-		e.Linked = &user
-		return e, linked, nil
+	find := func() (linked account.Identity, err error) {
+		user, linked, err := l.store.UserByIdentity(ctx, a.Provider, issuerOf(a.Provider, id.Issuer), id.Subject)
+		if err == nil {
+			e.Linked = &user
+		}
+		return linked, err
 	}
-	if !errors.Is(err, account.ErrNotFound) {
-		return account.Evidence{}, account.Identity{}, err
+	linked, err := find()
+	if !errors.Is(err, account.ErrNotFound) || !e.Asks() {
+		return e, linked, unlessNotFound(err)
 	}
-	if !e.Asks() {
-		return e, account.Identity{}, nil
-	}
-	user, err = l.store.UserByEmail(ctx, email)
-	if errors.Is(err, account.ErrNotFound) {
-		return e, account.Identity{}, nil
-	}
+	owner, err := l.store.UserByEmail(ctx, email)
 	if err != nil {
-		return account.Evidence{}, account.Identity{}, err
+		return e, account.Identity{}, unlessNotFound(err)
 	}
-	e.Owner = &user
-	if user.VerifiedBy != "" {
-		e.Voucher = l.policy(user.VerifiedBy)
+	e.Owner = &owner
+	if owner.VerifiedBy != "" {
+		e.Voucher = l.policy(owner.VerifiedBy)
 	}
-	return e, account.Identity{}, nil
+	// The same person may have come a moment ago and be the owner by now: who has an address
+	// through this very identity must not be told that the address is somebody's.
+	linked, err = find()
+	return e, linked, unlessNotFound(err)
+}
+
+func unlessNotFound(err error) error {
+	if errors.Is(err, account.ErrNotFound) {
+		return nil
+	}
+	return err
 }
 
 // policy is what the operator says of a provider now. One that is not configured gets the

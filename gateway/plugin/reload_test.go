@@ -14,6 +14,7 @@ import (
 	"os"
 	"path/filepath"
 	"reflect"
+	"slices"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -228,7 +229,10 @@ func TestEachSettingIsSeenByAReload(t *testing.T) {
 	kind := reflect.TypeFor[config.Provider]()
 	for i := range kind.NumField() {
 		name := kind.Field(i).Name
-		if name == "Name" || name == "Label" || name == "Plugin" {
+		switch name {
+		case "Name", "Label", "Plugin":
+			continue
+		case "TrustEmail", "AllowedDomains": // not the plugin's; see TestTrustIsSeenWithoutAStart
 			continue
 		}
 		value, ok := other[name]
@@ -251,6 +255,33 @@ func TestEachSettingIsSeenByAReload(t *testing.T) {
 		t.Fatal(err)
 	}
 	reload("what stands in ca_file", secret)
+}
+
+// What the account rules go by is what the configuration says now, also while the plugin that
+// is configured now cannot be loaded.
+func TestTrustIsSeenWithoutAStart(t *testing.T) {
+	s := newStage(t, io.Discard, "v1")
+	s.must(s.Load(context.Background()))
+	cfg := s.provider("one")
+	cfg.TrustEmail, cfg.AllowedDomains = []string{"example.com"}, []string{"example.org"}
+	s.must(s.reload("v1", cfg))
+	info, ok := s.Info("one")
+	if !ok || !slices.Equal(info.TrustEmail, cfg.TrustEmail) || !slices.Equal(info.AllowedDomains, cfg.AllowedDomains) || info.Manifest.ID == "" {
+		t.Errorf("Info() = %+v, %t, want what is configured now", info, ok)
+	}
+	if n := s.list()[0].state().current.number; n != 1 {
+		t.Errorf("generation %d, want 1: the plugin knows nothing of it", n)
+	}
+	cfg.TrustEmail, cfg.SHA256 = nil, strings.Repeat("0", 64)
+	if err := s.reload("v1", cfg); err == nil {
+		t.Fatal("a plugin with another digest was loaded")
+	}
+	if info, ok := s.Info("one"); !ok || info.TrustEmail != nil {
+		t.Errorf("Info() = %+v, %t: trust that was taken back is still there", info, ok)
+	}
+	if info, ok := s.Info("another"); ok {
+		t.Errorf("Info() of a provider that is not configured = %+v", info)
+	}
 }
 
 // authority returns the certificate of a new authority.

@@ -19,15 +19,20 @@ func (claims) Describe() sdk.Manifest {
 	return sdk.Manifest{
 		ID: "claims", Version: "1.0.0", ABI: sdk.ABI, Kind: "claims",
 		Forms: []sdk.Form{{Flow: sdk.FlowLogin, Name: "claim", Fields: []sdk.Field{
-			{Name: "issuer"}, {Name: "subject", Required: true}, {Name: "email"}, {Name: "verified"}, {Name: "name"}, {Name: "tokens"},
+			text("issuer"), {Name: "subject", Type: "text", Required: true}, text("email"), text("verified"), text("name"), text("tokens"),
 		}}},
 	}
 }
+
+func text(name string) sdk.Field { return sdk.Field{Name: name, Type: "text"} }
 
 func (claims) Configure([]byte) []sdk.Fault { return nil }
 
 func (claims) Begin(_ context.Context, _ sdk.Host, _ sdk.Flow, req sdk.Request) (sdk.Step, error) {
 	f := req.Fields
+	if f["subject"] == "" {
+		return sdk.Step{Denied: &sdk.Denied{Code: sdk.CodeMissingField}}, nil
+	}
 	return sdk.Step{Done: &sdk.Done{Identity: sdk.Identity{
 		Issuer: f["issuer"], Subject: f["subject"], Email: f["email"], EmailVerified: f["verified"] == "yes", Name: f["name"], Tokens: []byte(f["tokens"]),
 	}}}, nil
