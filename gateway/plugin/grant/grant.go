@@ -180,6 +180,8 @@ func (c *Call) fetch(ctx context.Context, in []byte) ([]byte, error) {
 	for _, h := range r.Header {
 		request.Header = append(request.Header, egress.Header(h))
 	}
+	ctx, cancel := most(ctx)
+	defer cancel()
 	response, err := c.g.ask(ctx, request)
 	if refused, ok := errors.AsType[*circuit.Refused](err); ok {
 		c.refused = max(c.refused, refused.RetryAfter)
@@ -197,6 +199,16 @@ func (c *Call) fetch(ctx context.Context, in []byte) ([]byte, error) {
 		return nil, sdk.ErrTooLarge
 	}
 	return reply, nil
+}
+
+// most gives a fetch four fifths of the time that its call has left, so that a provider whose
+// other side does not answer can say so, or go on with what it remembers.
+func most(ctx context.Context) (context.Context, context.CancelFunc) {
+	end, ok := ctx.Deadline()
+	if !ok {
+		return context.WithCancel(ctx)
+	}
+	return context.WithTimeout(ctx, time.Until(end)*4/5)
 }
 
 // outside tells an error of package egress as the contract has it.

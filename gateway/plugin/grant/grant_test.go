@@ -464,3 +464,15 @@ func FuzzServe(f *testing.F) {
 		}
 	})
 }
+
+func TestServerThatSaysNothingLeavesItsCallTimeToAnswer(t *testing.T) {
+	released := make(chan struct{})
+	s, listed := site(t, func(_ http.ResponseWriter, r *http.Request) { <-released })
+	defer close(released)
+	ctx, cancel := context.WithTimeout(t.Context(), 500*time.Millisecond)
+	defer cancel()
+	_, err := open(t, listed).Call().Serve(ctx, wire.HTTPFetch, wire.EncodeFetch(sdk.HTTPRequest{URL: s.URL}))
+	if !errors.Is(err, sdk.ErrUnreachable) || ctx.Err() != nil {
+		t.Errorf("fetch = %v, and of the call %v; want %v, and time left", err, ctx.Err(), sdk.ErrUnreachable)
+	}
+}
