@@ -49,6 +49,10 @@ missing() {
 	need nodejs node_20
 	need npm program npm
 	need slapd file /usr/sbin/slapd
+	need xmlsec1 program xmlsec1
+	need php-cli program php
+	need php-xml file '/etc/php/*/cli/conf.d/*-dom.ini'
+	need simplesamlphp file /usr/share/simplesamlphp/www/module.php
 }
 
 # Debian starts a server when it installs one, unless this file forbids it.
