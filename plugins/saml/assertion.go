@@ -163,18 +163,22 @@ func (s *statement) subject(a *element, want expectation) error {
 			return err
 		}
 	}
-	reason := error(invalid("confirmation"))
+	reason, confirmed := error(invalid("confirmation")), false
 	for _, c := range subject.all(nsAssertion, "SubjectConfirmation") {
 		if c.get("Method") != methodBearer {
 			continue
 		}
 		var until time.Time
-		if reason = confirms(c, want, &until); reason != nil {
+		if err := confirms(c, want, &until); err != nil {
+			reason = err
 			continue
 		}
+		confirmed = true
 		if s.until.IsZero() || until.After(s.until) {
-			s.until = until // of two ends the later one is how long it might be accepted
+			s.until = until // of several ends the latest is how long it might be accepted
 		}
+	}
+	if confirmed {
 		return nil
 	}
 	return reason

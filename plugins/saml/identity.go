@@ -55,17 +55,23 @@ func (n nameID) subject(i *idp, entityID string) string {
 			kind = short
 		}
 	}
-	qualifier, spFor := n.qualifier, n.spFor
-	if qualifier == i.entityID {
-		qualifier = ""
-	}
-	if spFor == entityID {
-		spFor = ""
-	}
-	if qualifier+spFor != "" {
-		kind += "(" + url.QueryEscape(qualifier) + "," + url.QueryEscape(spFor) + ")"
+	n = n.between(i, entityID)
+	if n.qualifier+n.spFor != "" {
+		kind += "(" + url.QueryEscape(n.qualifier) + "," + url.QueryEscape(n.spFor) + ")"
 	}
 	return fitting(kind + ":" + n.value)
+}
+
+// between returns a name without the qualifiers that say what is meant anyway: the two sides.
+// They may be there in one message and missing in the next (Core §8.3.7).
+func (n nameID) between(i *idp, entityID string) nameID {
+	if n.qualifier == i.entityID {
+		n.qualifier = ""
+	}
+	if n.spFor == entityID {
+		n.spFor = ""
+	}
+	return n
 }
 
 // fitting returns a subject or, of one that is too long, its digest.
@@ -241,6 +247,9 @@ func isDomain(s string) bool {
 	return strings.ContainsFunc(last, func(r rune) bool { return r >= 'a' }) // no address of a machine
 }
 
+// mostName bounds what a request to log out has to repeat, in bytes.
+const mostName = 4096
+
 // mostSession is how long a login is remembered for its logout, if nobody says how long it is.
 const mostSession = 30 * 24 * time.Hour
 
@@ -255,8 +264,8 @@ func (p *Provider) remember(ctx context.Context, host sdk.Host, i *idp, known pa
 		ttl = min(ttl, s.ends.Add(skew).Sub(now))
 	}
 	value := join(i.name, s.session, s.name.value, s.name.format, s.name.qualifier, s.name.spFor)
-	if !isPlain(s.session) {
-		return nil
+	if !isPlain(s.session) || len(value) > mostName {
+		return nil // it cannot be logged out from here; that is no reason to refuse it
 	}
 	if err := host.KV().Set(ctx, keyOfLogin(id.Subject, id.Session), value, ttl); err != nil {
 		return fmt.Errorf("remember a login: %w", err)
@@ -264,7 +273,7 @@ func (p *Provider) remember(ctx context.Context, host sdk.Host, i *idp, known pa
 	if i.subject == "" {
 		return nil
 	}
-	if err := host.KV().Set(ctx, i.keyOfName(s.name), []byte(id.Subject), ttl); err != nil {
+	if err := host.KV().Set(ctx, i.keyOfName(s.name, p.settings.entityID), []byte(id.Subject), ttl); err != nil {
 		return fmt.Errorf("remember a name: %w", err)
 	}
 	return nil
@@ -274,6 +283,7 @@ func (p *Provider) remember(ctx context.Context, host sdk.Host, i *idp, known pa
 func keyOfLogin(subject, session string) string { return "login/" + digest(subject, session) }
 
 // keyOfName is where the subject is remembered that a name is for.
-func (i *idp) keyOfName(n nameID) string {
+func (i *idp) keyOfName(n nameID, entityID string) string {
+	n = n.between(i, entityID)
 	return "name/" + digest(i.name, n.value, n.format, n.qualifier, n.spFor)
 }

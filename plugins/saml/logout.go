@@ -203,7 +203,7 @@ func (p *Provider) subjectBehind(ctx context.Context, host sdk.Host, i *idp, per
 	if i.subject == "" {
 		return person.subject(i, p.settings.entityID), nil
 	}
-	entry, _, err := host.KV().Get(ctx, i.keyOfName(person))
+	entry, _, err := host.KV().Get(ctx, i.keyOfName(person, p.settings.entityID))
 	if err != nil {
 		return "", fmt.Errorf("read a name: %w", err)
 	}

@@ -326,6 +326,9 @@ func eachKey(certificates []certificate, check func([][]byte) error) error {
 
 // signatureError tells what the host refuses in our words.
 func signatureError(err error) error {
+	if errors.Is(err, sdk.ErrInvalid) {
+		return unsigned("key") // of ours none is a key that the host can read
+	}
 	refused, ok := errors.AsType[*sdk.Refused](err)
 	if !ok {
 		return err

@@ -270,6 +270,8 @@ func (o *object) mapping(name string, known mapping) mapping {
 		case json.Unmarshal(raw, &names) != nil:
 			names = nil
 		}
+		lower := strings.ToLower(part)
+		own.rule(part != lower && (lower == "email" || lower == "name" || lower == "groups"), part, "must be written as "+lower)
 		own.rule(len(names) == 0 || len(names) > 16 || slices.Contains(names, ""), part, want)
 		all[part] = names
 	}

@@ -15,7 +15,8 @@ const (
 	maxElements   = 10_000
 	maxAttributes = 64 // of one element
 	maxName       = 128
-	maxSpaces     = 64 // namespaces that are declared at one place
+	maxNamespace  = 512 // bytes of a namespace, which are compared often
+	maxSpaces     = 64  // namespaces that are declared at one place
 )
 
 // Namespaces that are always declared.
@@ -292,7 +293,7 @@ func (el *element) resolve(outer scope) (scope, error) {
 		}
 		// The two that are always declared have no other name, and a prefix cannot be taken
 		// back (Namespaces in XML §3, §6.1).
-		if prefix == "xml" || prefix == "xmlns" || a.value == nsXML || a.value == nsXMLNS || ok && a.value == "" {
+		if len(a.value) > maxNamespace || prefix == "xml" || prefix == "xmlns" || a.value == nsXML || a.value == nsXMLNS || ok && a.value == "" {
 			return nil, refuse("declaration of a namespace")
 		}
 		a.space, a.local = nsXMLNS, prefix
@@ -324,7 +325,7 @@ func (el *element) resolveAttributes(inner scope) error {
 			}
 		}
 		for _, b := range el.attributes[:i] {
-			if a.space == b.space && a.local == b.local {
+			if a.local == b.local && a.space == b.space {
 				return refuse("an attribute twice")
 			}
 		}

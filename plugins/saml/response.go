@@ -104,10 +104,7 @@ func (p *Provider) decrypted(ctx context.Context, host sdk.Host, i *idp, known p
 	if err != nil || !inner.is(nsAssertion, "Assertion") || inner.count("Assertion", "EncryptedAssertion", "Response") > 1 {
 		return response{}, unsigned("decryption")
 	}
-	if r.signed && !i.want.signedAssertion {
-		r.assertion = inner
-		return r, nil
-	}
+	// A signature over the response covers what is encrypted, not what it says.
 	r.assertion, err = p.signedElement(ctx, host, i, known, plain, "Assertion", nsAssertion, req.Now)
 	if errors.Is(err, errXML) {
 		return response{}, unsigned("decryption")

@@ -34,14 +34,14 @@ type kept struct {
 // on the way; while that fails the last good one serves, until it and the grace are over.
 func (p *Provider) partyOf(ctx context.Context, host sdk.Host, i *idp, now time.Time) (party, error) {
 	if i.metadataURL == "" {
-		return i.party, p.outdated(i.party.validUntil, now)
+		return i.party, outdated(i.party.validUntil, now)
 	}
 	k, found, err := p.kept(ctx, host, i)
 	if err != nil {
 		return party{}, err
 	}
 	if found && now.Before(k.next) {
-		return k.party, p.outdated(k.expires(), now)
+		return k.party, outdated(k.expires(p.settings.grace), now)
 	}
 	fresh, err := p.fetch(ctx, host, i, now)
 	if err == nil {
@@ -51,7 +51,7 @@ func (p *Provider) partyOf(ctx context.Context, host sdk.Host, i *idp, now time.
 		return party{}, err
 	}
 	host.Log(sdk.LevelWarn, "metadata cannot be had", "idp", i.name, "reason", strings.TrimPrefix(err.Error(), errAway.Error()+": "))
-	if !found || p.outdated(k.expires(), now) != nil {
+	if !found || outdated(k.expires(p.settings.grace), now) != nil {
 		return party{}, unavailable("there is no metadata that is good")
 	}
 	k.next = now.Add(leastRefresh)
@@ -77,12 +77,14 @@ func (p *Provider) renewed(ctx context.Context, host sdk.Host, i *idp, now time.
 	return fresh.party, err == nil
 }
 
-// expires is when metadata is out of date: when it says so, else when it is due.
-func (k kept) expires() time.Time {
+// expires is when metadata is out of date: when it says so, else when the grace is over that
+// begins when it is due. Whoever keeps us from fetching must not make a key that was withdrawn
+// last longer than its metadata promised.
+func (k kept) expires(grace time.Duration) time.Time {
 	if !k.validUntil.IsZero() {
 		return k.validUntil
 	}
-	return k.fetched.Add(k.refresh())
+	return k.fetched.Add(k.refresh() + grace)
 }
 
 func (k kept) refresh() time.Duration {
@@ -92,8 +94,8 @@ func (k kept) refresh() time.Duration {
 	return min(max(k.cacheFor, leastRefresh), mostRefresh)
 }
 
-func (p *Provider) outdated(expires, now time.Time) error {
-	if !expires.IsZero() && now.After(expires.Add(p.settings.grace)) {
+func outdated(expires, now time.Time) error {
+	if !expires.IsZero() && now.After(expires) {
 		return unavailable("the metadata is out of date")
 	}
 	return nil
