@@ -2,14 +2,22 @@ package shield_test
 
 import (
 	"context"
+	"crypto/rand"
+	"crypto/rsa"
+	"crypto/x509"
+	"encoding/base64"
 	"encoding/json"
+	"encoding/pem"
 	"fmt"
+	"math/big"
 	"os"
 	"os/exec"
 	"path/filepath"
 	"regexp"
 	"slices"
+	"strconv"
 	"strings"
+	"sync"
 	"syscall"
 	"testing"
 	"time"
@@ -19,6 +27,7 @@ import (
 	"github.com/materi/shield/config"
 	"github.com/materi/shield/plugins/email"
 	"github.com/materi/shield/plugins/oauth"
+	"github.com/materi/shield/plugins/saml"
 	"github.com/materi/shield/sdk"
 )
 
@@ -177,6 +186,9 @@ func checkSettings(t *testing.T, b block, p config.Provider) {
 
 // docsEnvironment has the variables that the pages refer to.
 func docsEnvironment(name string) (string, bool) {
+	if value, ok := samlEnvironment()[name]; ok {
+		return value, true
+	}
 	value, ok := map[string]string{
 		"SMTP_PASSWORD": "not a real one",
 		"PORTAL_SECRET": "not a real one, too",
@@ -193,6 +205,84 @@ func docsEnvironment(name string) (string, bool) {
 		"SHIELD_POSTGRES": "postgres://shield@db.internal/shield",
 	}[name]
 	return value, ok
+}
+
+// samlEnvironment has the variables of docs/saml.md, whose values have to be real.
+var samlEnvironment = sync.OnceValue(func() map[string]string {
+	key, err := rsa.GenerateKey(rand.Reader, 2048)
+	if err != nil {
+		panic(err)
+	}
+	template := &x509.Certificate{SerialNumber: big.NewInt(1), NotBefore: time.Now(), NotAfter: time.Now().Add(time.Hour)}
+	der, err := x509.CreateCertificate(rand.Reader, template, template, &key.PublicKey, key)
+	if err != nil {
+		panic(err)
+	}
+	certificate := string(pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: der}))
+	return map[string]string{
+		"SAML_SP_PRIVATE_KEY":     string(pem.EncodeToMemory(&pem.Block{Type: "RSA PRIVATE KEY", Bytes: x509.MarshalPKCS1PrivateKey(key)})),
+		"SAML_SP_X509_CERT":       certificate,
+		"EXAMPLE_IDP_CERTIFICATE": certificate,
+		"GOOGLE_SAML_METADATA": `<md:EntityDescriptor xmlns:md="urn:oasis:names:tc:SAML:2.0:metadata" entityID="https://accounts.google.com/o/saml2?idpid=C01abcdef">` +
+			`<md:IDPSSODescriptor protocolSupportEnumeration="urn:oasis:names:tc:SAML:2.0:protocol"><md:KeyDescriptor use="signing">` +
+			`<ds:KeyInfo xmlns:ds="http://www.w3.org/2000/09/xmldsig#"><ds:X509Data><ds:X509Certificate>` + base64.StdEncoding.EncodeToString(der) +
+			`</ds:X509Certificate></ds:X509Data></ds:KeyInfo></md:KeyDescriptor><md:SingleSignOnService ` +
+			`Binding="urn:oasis:names:tc:SAML:2.0:bindings:HTTP-Redirect" Location="https://accounts.google.com/o/saml2/idp?idpid=C01abcdef"/>` +
+			`</md:IDPSSODescriptor></md:EntityDescriptor>`,
+	}
+})
+
+// TestSAMLSettingsOfThePagesAreGood hands the settings of the pages to the plugin.
+func TestSAMLSettingsOfThePagesAreGood(t *testing.T) {
+	n := 0
+	for _, page := range pages(t) {
+		text, err := os.ReadFile(page)
+		if err != nil {
+			t.Fatal(err)
+		}
+		blocks, err := blocksOf(page, string(text))
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, b := range blocks {
+			var c struct {
+				Providers []struct {
+					Plugin       string
+					Capabilities []string
+					Config       map[string]any
+				}
+			}
+			if b.kind != "yaml" || !strings.Contains(b.text, "saml.wasm") {
+				continue
+			}
+			expanded := os.Expand(b.text, func(name string) string {
+				value, _ := docsEnvironment(name)
+				return strconv.Quote(value)
+			})
+			if err := yaml.Unmarshal([]byte(expanded), &c); err != nil {
+				t.Fatalf("%v: %v", b, err)
+			}
+			for _, p := range c.Providers {
+				raw, err := json.Marshal(p.Config)
+				if err != nil {
+					t.Fatal(err)
+				}
+				plugin := saml.New()
+				if faults := plugin.Configure(raw); faults != nil {
+					t.Errorf("%v: %v", b, faults)
+				}
+				for _, needed := range plugin.Describe().Capabilities {
+					if !slices.Contains(p.Capabilities, string(needed)) {
+						t.Errorf("%v: the capability %s is missing", b, needed)
+					}
+				}
+				n++
+			}
+		}
+	}
+	if n == 0 {
+		t.Error("no page shows the provider")
+	}
 }
 
 // runShell runs the sh blocks of a page, and compares what they print with the json blocks

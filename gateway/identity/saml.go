@@ -119,15 +119,15 @@ func (a *API) unsolicited(ctx *fasthttp.RequestCtx, p plugin.Info, values map[st
 	if _, err := a.formAt(p, sdk.FlowLogin, login.FormUnsolicited); err != nil {
 		return coded(sdk.CodeSAMLAssertion, nil, fmt.Errorf("provider %s takes no answers that were not asked for", p.Name))
 	}
-	out, err := a.tell(ctx, p, sdk.FlowLogin, login.FormUnsolicited, values)
+	out, err := a.tell(ctx, p, sdk.FlowLogin, login.FormUnsolicited, a.acsURL(), values)
 	if err != nil {
 		return err
 	}
 	return a.writeLogin(ctx, out)
 }
 
-// tell begins a flow with what another site sent by itself.
-func (a *API) tell(ctx *fasthttp.RequestCtx, p plugin.Info, kind sdk.FlowKind, name string, values map[string]string) (login.Outcome, error) {
+// tell begins a flow with what another site sent by itself to a place of ours.
+func (a *API) tell(ctx *fasthttp.RequestCtx, p plugin.Info, kind sdk.FlowKind, name, place string, values map[string]string) (login.Outcome, error) {
 	edge.RecordOf(ctx).Provider = p.Name
 	headers, err := shown(ctx, p)
 	if err != nil {
@@ -136,7 +136,7 @@ func (a *API) tell(ctx *fasthttp.RequestCtx, p plugin.Info, kind sdk.FlowKind, n
 	c, cancel := deadline()
 	defer cancel()
 	out, err := a.Flows.Begin(c, login.Attempt{
-		Provider: p.Name, Kind: kind, Form: name, Fields: values, Headers: headers, Client: client(ctx),
+		Provider: p.Name, Kind: kind, Form: name, Fields: values, Headers: headers, Client: client(ctx), Place: place,
 	})
 	if err != nil {
 		return login.Outcome{}, a.translate(err)
@@ -188,7 +188,7 @@ func (a *API) samlSLO(ctx *fasthttp.RequestCtx, _ Params) error {
 	if _, err := a.formAt(p, sdk.FlowLogout, login.FormLogout); err != nil {
 		return coded(sdk.CodeSAMLNotConfigured, nil, err)
 	}
-	out, err := a.tell(ctx, p, sdk.FlowLogout, login.FormLogout, values)
+	out, err := a.tell(ctx, p, sdk.FlowLogout, login.FormLogout, a.logoutURL(), values)
 	if err != nil {
 		return err
 	}

@@ -131,6 +131,9 @@ type Attempt struct {
 	Caller *Caller
 	// Away is set for flows that go to another site.
 	Away *Away
+	// Place is where on the gateway another site sent a message by itself. The message has to
+	// say that it is for there.
+	Place string
 
 	mailed string // the canonical address whose mailed link was followed
 }
@@ -232,7 +235,7 @@ func (l *Login) Continue(ctx context.Context, token string, purposes []sdk.FlowK
 }
 
 func (l *Login) begin(ctx context.Context, a Attempt) (Outcome, error) {
-	flow := sdk.Flow{ID: account.NewID(), Kind: a.Kind, Form: a.Form, StartedAt: l.now()}
+	flow := sdk.Flow{ID: account.NewID(), Kind: a.Kind, Form: a.Form, CallbackURL: a.Place, StartedAt: l.now()}
 	if a.Away != nil {
 		return l.depart(ctx, a, flow)
 	}

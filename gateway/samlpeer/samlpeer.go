@@ -18,6 +18,7 @@ import (
 	"math/big"
 	"net"
 	"net/http"
+	"net/url"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -57,6 +58,7 @@ type Peer struct {
 	Begin       string // URL of a logout that begins there
 	Certificate []byte // DER, that it signs with
 
+	portal string // begins a login there; with the entity ID behind it, if it ends in =
 	key    string // PEM
 	person Person
 	write  func(sp SP, o Options) error
@@ -68,6 +70,14 @@ func (p *Peer) Trust(t testing.TB, sp SP, o Options) {
 	if err := p.write(sp, o); err != nil {
 		t.Fatal(err)
 	}
+}
+
+// Portal returns the URL of a login that begins there.
+func (p *Peer) Portal(sp SP) string {
+	if strings.HasSuffix(p.portal, "=") {
+		return p.portal + url.QueryEscape(sp.EntityID)
+	}
+	return p.portal
 }
 
 func newPeer(t testing.TB, person Person) *Peer {
@@ -153,7 +163,7 @@ func Samlp(t testing.TB, person Person) *Peer {
 		t.Fatalf("samlp does not say where it listens: %v\n%s", err, stderr.String())
 	}
 	base := "http://127.0.0.1:" + strings.TrimSpace(port)
-	p.EntityID, p.MetadataURL, p.Begin = "urn:samlp.test", base+"/metadata", base+"/logout"
+	p.EntityID, p.MetadataURL, p.Begin, p.portal = "urn:samlp.test", base+"/metadata", base+"/logout", base+"/sso"
 	p.write = func(sp SP, o Options) error { return p.writeSamlp(file, sp, o) }
 	p.Trust(t, SP{}, Options{})
 	return p
@@ -207,6 +217,7 @@ func SimpleSAMLphp(t testing.TB, person Person) *Peer {
 	address := freeAddress(t)
 	base := "http://" + address + "/"
 	p.EntityID, p.MetadataURL = base+"saml2/idp/metadata.php", base+"saml2/idp/metadata.php"
+	p.portal = base + "saml2/idp/SSOService.php?spentityid="
 	p.Begin = base + "saml2/idp/initSLO.php?RelayState=" + base + "logout.php"
 	for name, text := range map[string]string{
 		"config/config.php":              fmt.Sprintf(phpConfig, php(base), php(dir+"/")),
@@ -353,7 +364,7 @@ func freeAddress(t testing.TB) string {
 }
 
 // awaitAnswer waits until a server answers.
-func awaitAnswer(t testing.TB, url string) {
+func awaitAnswer(t testing.TB, target string) {
 	t.Helper()
 	client := &http.Client{Timeout: 30 * time.Second, Transport: &http.Transport{DisableKeepAlives: true}}
 	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
@@ -361,26 +372,26 @@ func awaitAnswer(t testing.TB, url string) {
 	tick := time.NewTicker(20 * time.Millisecond)
 	defer tick.Stop()
 	for {
-		answer, err := client.Get(url)
+		answer, err := client.Get(target)
 		if err == nil {
 			_ = answer.Body.Close()
 			if answer.StatusCode != http.StatusOK {
-				t.Fatalf("%s answers %d", url, answer.StatusCode)
+				t.Fatalf("%s answers %d", target, answer.StatusCode)
 			}
 			return
 		}
 		select {
 		case <-tick.C:
 		case <-ctx.Done():
-			t.Fatalf("%s does not answer: %v", url, err)
+			t.Fatalf("%s does not answer: %v", target, err)
 		}
 	}
 }
 
 // Fetch gets a document.
-func Fetch(url string) (sdk.HTTPResponse, error) {
+func Fetch(target string) (sdk.HTTPResponse, error) {
 	client := &http.Client{Timeout: 30 * time.Second, Transport: &http.Transport{DisableKeepAlives: true}}
-	answer, err := client.Get(url)
+	answer, err := client.Get(target)
 	if err != nil {
 		return sdk.HTTPResponse{}, err
 	}

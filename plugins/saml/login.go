@@ -88,16 +88,9 @@ func (p *Provider) initiator(req sdk.Request) (*idp, error) {
 	if err != nil {
 		return nil, err
 	}
-	issuer, err := issuerOf(root)
+	issuer, err := sender(root)
 	if err != nil {
 		return nil, err
-	}
-	if issuer == "" {
-		if assertion, err := root.only(nsAssertion, "Assertion"); err != nil || assertion == nil {
-			return nil, invalid("issuer")
-		} else if issuer, err = issuerOf(assertion); err != nil {
-			return nil, err
-		}
 	}
 	i := p.directory.issued(issuer)
 	if i == nil {
@@ -107,6 +100,19 @@ func (p *Provider) initiator(req sdk.Request) (*idp, error) {
 		return i, invalid("unsolicited")
 	}
 	return i, nil
+}
+
+// sender returns the issuer of a response or, if it has none, that of its assertion.
+func sender(root *element) (string, error) {
+	issuer, err := issuerOf(root)
+	if err != nil || issuer != "" {
+		return issuer, err
+	}
+	assertion, err := root.only(nsAssertion, "Assertion")
+	if err != nil || assertion == nil {
+		return "", invalid("issuer")
+	}
+	return issuerOf(assertion)
 }
 
 // login ends a login by a response. requestID is that of our request, empty if there is none.

@@ -27,12 +27,11 @@ func TestAnswersThatHoldLogIn(t *testing.T) {
 			s.raw = s.raw[len("<?xml version=\"1.0\"?>\n"):]
 			return s.signedResponse(t, idpKey())
 		},
-		"encrypted, GCM":               func(w world) string { k := idpKey(); return w.says().encrypted(t, &k, spKey(), nsEnc11+"aes256-gcm") },
-		"encrypted, GCM of 128":        func(w world) string { k := idpKey(); return w.says().encrypted(t, &k, spKey(), nsEnc11+"aes128-gcm") },
-		"encrypted, CBC":               func(w world) string { k := idpKey(); return w.says().encrypted(t, &k, spKey(), nsEnc+"aes256-cbc") },
-		"encrypted, CBC of 128":        func(w world) string { k := idpKey(); return w.says().encrypted(t, &k, spKey(), nsEnc+"aes128-cbc") },
-		"encrypted for the next key":   func(w world) string { k := idpKey(); return w.says().encrypted(t, &k, nextKey(), nsEnc11+"aes256-gcm") },
-		"encrypted in signed response": func(w world) string { return encryptedInSigned(t, w.says()) },
+		"encrypted, GCM":             func(w world) string { k := idpKey(); return w.says().encrypted(t, &k, spKey(), nsEnc11+"aes256-gcm") },
+		"encrypted, GCM of 128":      func(w world) string { k := idpKey(); return w.says().encrypted(t, &k, spKey(), nsEnc11+"aes128-gcm") },
+		"encrypted, CBC":             func(w world) string { k := idpKey(); return w.says().encrypted(t, &k, spKey(), nsEnc+"aes256-cbc") },
+		"encrypted, CBC of 128":      func(w world) string { k := idpKey(); return w.says().encrypted(t, &k, spKey(), nsEnc+"aes128-cbc") },
+		"encrypted for the next key": func(w world) string { k := idpKey(); return w.says().encrypted(t, &k, nextKey(), nsEnc11+"aes256-gcm") },
 	} {
 		t.Run(name, func(t *testing.T) {
 			w := newWorld(t, settingsOf(idpConfig()))

@@ -227,7 +227,7 @@ func TestMetadataOfTheSettingsRunsOut(t *testing.T) {
 	w := newWorld(t, settingsOf(idpConfig("sso_url", nil, "slo_url", nil, "certificates", nil,
 		"metadata", strings.Replace(idpMetadata(idpKey()), " entityID=", ` validUntil="2026-01-03T00:00:00Z" entityID=`, 1))))
 	w.goes(t)
-	w.host.Advance(12*time.Hour + defaultGrace)
+	w.host.Advance(12 * time.Hour)
 	w.goes(t)
 	w.host.Advance(time.Second)
 	w.isUnavailable(t)

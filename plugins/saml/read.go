@@ -292,8 +292,10 @@ func (el *element) resolve(outer scope) (scope, error) {
 			prefix = ""
 		}
 		// The two that are always declared have no other name, and a prefix cannot be taken
-		// back (Namespaces in XML §3, §6.1).
-		if len(a.value) > maxNamespace || prefix == "xml" || prefix == "xmlns" || a.value == nsXML || a.value == nsXMLNS || ok && a.value == "" {
+		// back (Namespaces in XML §3, §6.1). A namespace that is called xmlns would look to
+		// encoding/xml like declarations.
+		if len(a.value) > maxNamespace || prefix == "xml" || prefix == "xmlns" ||
+			a.value == nsXML || a.value == nsXMLNS || a.value == "xmlns" || ok && a.value == "" {
 			return nil, refuse("declaration of a namespace")
 		}
 		a.space, a.local = nsXMLNS, prefix

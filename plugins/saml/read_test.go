@@ -44,8 +44,8 @@ func TestReadRefusesWhatIsNot(t *testing.T) {
 		"another name for xml": `<a xmlns:x="` + nsXML + `"/>`, "xmlns as default": `<a xmlns="` + nsXMLNS + `"/>`, "prefix taken back": `<a xmlns:x=""/>`, "element of xmlns": `<xmlns:a/>`,
 		"two colons": `<a:b:c xmlns:a="u"/>`, "colon first": "<:a/>", "colon last": "<a:/>", "digit first": "<1/>", "digit after the colon": `<a:1 xmlns:a="u"/>`, "other letters": "<ä/>",
 		"ID twice": `<a ID="1"><b ID="1"/></a>`, "ID and id": `<a ID="1"><b id="1"/></a>`, "Id and xml:id": `<a Id="1"><b xml:id="1"/></a>`, "AssertionID": `<a ID="1"><b AssertionID="1"/></a>`,
-		"ID in a namespace named xmlns": `<a ID="1"><b xmlns:x="xmlns" x:ID="1"/></a>`,
-		"end in the end":                "<a></a", "end with attributes": `<a></a b="c">`, "less at the end": "<a><", "space before the name": "< a/>",
+		"namespace named xmlns": `<a xmlns:x="xmlns" x:b=""/>`, "default named xmlns": `<a xmlns="xmlns"/>`,
+		"end in the end": "<a></a", "end with attributes": `<a></a b="c">`, "less at the end": "<a><", "space before the name": "< a/>",
 		"deep": strings.Repeat("<a>", 100) + strings.Repeat("</a>", 100), "wide": "<a>" + strings.Repeat("<b/>", 10_001) + "</a>",
 		"many attributes": "<a" + func() string {
 			var b strings.Builder

@@ -47,8 +47,7 @@ func (p *Provider) open(ctx context.Context, host sdk.Host, i *idp, known party,
 		return response{}, err
 	}
 	r := response{around: root}
-	signatures := root.all(nsSignature, "Signature")
-	if len(signatures) > 0 {
+	if len(root.all(nsSignature, "Signature")) > 0 {
 		if r.around, err = p.signedElement(ctx, host, i, known, document, "Response", nsProtocol, req.Now); err != nil {
 			return response{}, err
 		}

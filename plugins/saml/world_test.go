@@ -6,11 +6,13 @@ import (
 	"encoding/json"
 	"encoding/pem"
 	"errors"
+	"log/slog"
 	"strings"
 	"testing"
 	"time"
 
 	"github.com/materi/shield/config"
+	"github.com/materi/shield/gateway/circuit"
 	"github.com/materi/shield/gateway/plugin/grant"
 	"github.com/materi/shield/sdk"
 	"github.com/materi/shield/sdk/providertest"
@@ -93,8 +95,12 @@ func worldOf(t testing.TB, p sdk.Provider, settings map[string]any) world {
 		t.Fatalf("Configure(%s) = %v", raw, faults)
 	}
 	host := providertest.New(p.Describe().Capabilities...)
+	circuits, err := circuit.NewSet(circuit.Rule{Failures: 3, Within: time.Minute, Pause: time.Minute}, true, host.Now)
+	if err != nil {
+		t.Fatal(err)
+	}
 	keys, err := grant.New(grant.Options{
-		Now: host.Now,
+		Circuits: circuits, Log: slog.New(slog.DiscardHandler), Now: host.Now,
 		Provider: config.Provider{Secrets: []config.ProviderSecret{
 			{Name: secretKey, Value: config.NewSecret(spKey().pem())}, {Name: secretNextKey, Value: config.NewSecret(nextKey().pem())},
 		}},

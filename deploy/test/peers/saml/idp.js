@@ -45,7 +45,7 @@ function login(c, req, res, fail) {
 	});
 	const options = {
 		issuer: c.issuer, key: c.key, cert: c.cert, signatureAlgorithm: 'rsa-sha256', digestAlgorithm: 'sha256',
-		destination: c.sp.acs, recipient: c.sp.acs, lifetimeInSeconds: 300, sessionIndex,
+		audience: c.sp.entity_id, destination: c.sp.acs, recipient: c.sp.acs, lifetimeInSeconds: 300, sessionIndex,
 		signResponse: c.sign_response, signAssertion: c.sign_assertion,
 		authnContextClassRef: 'urn:oasis:names:tc:SAML:2.0:ac:classes:PasswordProtectedTransport',
 		profileMapper: mapper(c), getUserFromRequest: () => ({}), getPostURL: (audience, dom, r, done) => done(null, c.sp.acs),
