@@ -19,6 +19,7 @@ build: plugins ## build the gateway into build/
 .PHONY: plugins
 plugins: ## build the plugins into build/plugins/
 	GOOS=wasip1 GOARCH=wasm go build -trimpath -ldflags "-s -w" -buildmode=c-shared -o build/plugins/email.wasm ./plugins/email/cmd
+	GOOS=wasip1 GOARCH=wasm go build -trimpath -ldflags "-s -w" -buildmode=c-shared -o build/plugins/oauth.wasm ./plugins/oauth/cmd
 
 .PHONY: run
 run: build ## start the quickstart on 127.0.0.1:8000
