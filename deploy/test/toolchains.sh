@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # Installs what the tests compile plugins with and talk to: clang for WASM, Rust with its
-# WASM target, the compiler of AssemblyScript in build/, and an LDAP server. What is there
-# already is left alone, so that only the first run takes its time, about two minutes and
+# WASM target, the compiler of AssemblyScript in build/, an LDAP server, and the identity
+# providers of deploy/test/peers/, beside their scripts. What is there already is left alone, so that only the first run takes its time, about two minutes and
 # 800 MB. Where it cannot install, it says what is missing.
 #   deploy/test/toolchains.sh && go test ./...
 set -euo pipefail
@@ -80,6 +80,18 @@ assemblyscript() {
 	npm ci --prefix "$into" --no-audit --no-fund --ignore-scripts >build/toolchains.log 2>&1 || { tail -n 5 build/toolchains.log >&2; rm -f "$into/package-lock.json"; exit 1; }
 }
 
+# The identity providers are what the lock of each folder names, checked by its digests.
+peers() {
+	local lock dir
+	for lock in deploy/test/peers/*/package-lock.json; do
+		dir=$(dirname "$lock")
+		cmp -s "$lock" "$dir/node_modules/.installed" && continue
+		echo "installing the packages of $dir" >&2
+		npm ci --prefix "$dir" --no-audit --no-fund --ignore-scripts >build/toolchains.log 2>&1 || { tail -n 5 build/toolchains.log >&2; exit 1; }
+		cp "$lock" "$dir/node_modules/.installed"
+	done
+}
+
 mkdir -p build
 exec 9>build/toolchains.lock
 flock 9 # two runs in one checkout must not install at once
@@ -95,3 +107,4 @@ if [ ${#packages[@]} -gt 0 ]; then
 	exit 1
 fi
 assemblyscript
+peers
