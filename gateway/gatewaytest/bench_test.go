@@ -6,12 +6,14 @@ import (
 	"strings"
 	"sync"
 	"sync/atomic"
+	"syscall"
 	"testing"
 	"time"
 
 	"github.com/materi/shield/config"
 	"github.com/materi/shield/gateway/plugin/hostile"
 	"github.com/materi/shield/gateway/plugin/wasmtest"
+	"github.com/materi/shield/gateway/testbed"
 )
 
 // BenchmarkStart is a start with three plugins whose code is compiled already, up to the
@@ -93,4 +95,42 @@ func BenchmarkLoginBesideAnAttack(b *testing.B) {
 		b.ReportMetric(float64(beside.Microseconds())/1000, "attacked-p99-ms")
 		b.ReportMetric(float64(beside)/float64(alone), "x")
 	}
+}
+
+// BenchmarkOIDCLogin is a login at a real OpenID provider, which runs in a process of its own.
+// The figure to look at is gateway-cpu-ms: the time of the processor that the gateway takes for
+// one, with its plugin and the requests to the other site, and with SQLite also the database.
+// It is what this process takes, less what the browser takes for as many pages as a login has.
+func BenchmarkOIDCLogin(b *testing.B) {
+	idp := testbed.StartOpenIDProvider(b)
+	for name, installed := range map[string]func(testing.TB) *installation{"postgres": onPostgres, "sqlite": onSQLite} {
+		b.Run(name, func(b *testing.B) {
+			g, issuer := issuerOf(b, idp, installed(b), "wasm")
+			v := g.visitor(b)
+			v.logIn(b, "/auth/oauth/post", "ann").tokens(b) // makes the user, and a session there
+			const pages, rounds = 3, 200
+			before := processorTime(b)
+			for range pages * rounds {
+				v.visit(b, issuer.URL+"/nowhere", nil)
+			}
+			browser := (processorTime(b) - before) / rounds
+			before = processorTime(b)
+			for b.Loop() {
+				v.logIn(b, "/auth/oauth/post", "ann").tokens(b)
+			}
+			whole := (processorTime(b) - before) / time.Duration(b.N)
+			b.ReportMetric(float64((whole-browser).Microseconds())/1000, "gateway-cpu-ms/op")
+			b.ReportMetric(float64(browser.Microseconds())/1000, "browser-cpu-ms/op")
+		})
+	}
+}
+
+// processorTime is what this process has taken of the processor.
+func processorTime(t testing.TB) time.Duration {
+	t.Helper()
+	var used syscall.Rusage
+	if err := syscall.Getrusage(syscall.RUSAGE_SELF, &used); err != nil {
+		t.Fatal(err)
+	}
+	return time.Duration(used.Utime.Nano() + used.Stime.Nano())
 }

@@ -32,6 +32,7 @@ type installation struct {
 	logs                    *logs
 	secrets                 *secrets
 	inbox                   inbox
+	now                     func() time.Time // nil: the clock
 }
 
 func newInstallation(t testing.TB) *installation {
@@ -163,7 +164,7 @@ func (in *installation) launch(t testing.TB, change ...func(*config.Config)) *ga
 	}
 	address := ln.Addr().String()
 	cfg := in.config(t, address, change...)
-	g, err := gateway.New(gateway.Options{Config: cfg, Version: "test", Log: in.log()})
+	g, err := gateway.New(gateway.Options{Config: cfg, Version: "test", Log: in.log(), Now: in.now})
 	if err != nil {
 		_ = ln.Close()
 		t.Fatal(err)
