@@ -17,6 +17,9 @@ import (
 	"go.yaml.in/yaml/v3"
 
 	"github.com/materi/shield/config"
+	"github.com/materi/shield/plugins/email"
+	"github.com/materi/shield/plugins/oauth"
+	"github.com/materi/shield/sdk"
 )
 
 // The pages of the documentation are run. A fenced block is one of
@@ -139,16 +142,53 @@ func checkYAML(t *testing.T, b block) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if _, err := config.Parse("shield.yaml", merged, docsEnvironment); err != nil {
+	c, err := config.Parse("shield.yaml", merged, docsEnvironment)
+	if err != nil {
 		t.Errorf("%v: with the rest of the quickstart's file:\n%v\n%s", b, err, merged)
+	}
+	for _, p := range c.Providers {
+		checkSettings(t, b, p)
+	}
+}
+
+// checkSettings hands the settings of a provider to the plugin that they are for, if it is one
+// of ours.
+func checkSettings(t *testing.T, b block, p config.Provider) {
+	t.Helper()
+	plugin, ours := map[string]sdk.Provider{
+		"build/plugins/email.wasm": email.New(), "build/plugins/oauth.wasm": oauth.New(),
+	}[p.Plugin]
+	if !ours {
+		return
+	}
+	settings, err := p.Config.JSON()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if faults := plugin.Configure(settings); len(faults) > 0 {
+		t.Errorf("%v: provider %s: %v", b, p.Name, faults)
+	}
+	for _, c := range plugin.Describe().Capabilities {
+		if !p.Grants(string(c)) {
+			t.Errorf("%v: provider %s is not granted %s", b, p.Name, c)
+		}
 	}
 }
 
 // docsEnvironment has the variables that the pages refer to.
 func docsEnvironment(name string) (string, bool) {
 	value, ok := map[string]string{
-		"SMTP_PASSWORD":   "not a real one",
-		"PORTAL_SECRET":   "not a real one, too",
+		"SMTP_PASSWORD": "not a real one",
+		"PORTAL_SECRET": "not a real one, too",
+
+		"GOOGLE_CLIENT_SECRET":    "not a real one",
+		"GITHUB_CLIENT_SECRET":    "not a real one",
+		"MICROSOFT_CLIENT_SECRET": "not a real one",
+		"OKTA_CLIENT_SECRET":      "not a real one",
+		"GITLAB_CLIENT_SECRET":    "not a real one",
+		"STAFF_CLIENT_KEY":        "not a real one",
+		"FORGE_CLIENT_SECRET":     "not a real one",
+
 		"SHIELD_SECRET":   "0123456789abcdefghijklmnopqrstuvwxyz",
 		"SHIELD_POSTGRES": "postgres://shield@db.internal/shield",
 	}[name]
