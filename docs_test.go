@@ -166,6 +166,7 @@ func checkSettings(t *testing.T, b block, p config.Provider) {
 	t.Helper()
 	plugin, ours := map[string]sdk.Provider{
 		"build/plugins/email.wasm": email.New(), "build/plugins/oauth.wasm": oauth.New(),
+		"build/plugins/saml.wasm": saml.New(),
 	}[p.Plugin]
 	if !ours {
 		return
