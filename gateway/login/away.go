@@ -210,6 +210,7 @@ func (l *Login) land(ctx context.Context, a Attempt, flow sdk.Flow) (Outcome, er
 
 // landed turns the answer of a flow that is back into one commit.
 func (l *Login) landed(ctx context.Context, a Attempt, answer plugin.Answer) (Outcome, error) {
+	a.distrusted = answer.Distrusted
 	c := Commit{Now: l.now(), Writes: answer.Writes}
 	switch step := answer.Step; {
 	case step.Denied != nil:
@@ -277,7 +278,7 @@ func IsToken(s string) bool {
 func NewBrowser() string { return newSecret() }
 
 // sealed encrypts what a flow remembers.
-func sealed(box *seal.Box, flowID string, v any) ([]byte, error) {
+func sealed(box *seal.Ring, flowID string, v any) ([]byte, error) {
 	plain, err := json.Marshal(v)
 	if err != nil {
 		return nil, fmt.Errorf("flow %s: encode what it remembers: %w", flowID, err)
@@ -286,8 +287,11 @@ func sealed(box *seal.Box, flowID string, v any) ([]byte, error) {
 }
 
 // opened decrypts what sealed made.
-func opened(box *seal.Box, f Flow, v any) error {
+func opened(box *seal.Ring, f Flow, v any) error {
 	plain, err := box.Open(f.Sealed, f.ID)
+	if errors.Is(err, seal.ErrOpen) {
+		return fmt.Errorf("flow %s: %w: %w", f.ID, ErrSpent, err) // by a key that is gone
+	}
 	if err == nil {
 		err = json.Unmarshal(plain, v)
 	}

@@ -528,3 +528,22 @@ func TestTwoProvidersWithOneNewAddressMakeOneUser(t *testing.T) {
 		}
 	}
 }
+
+// What an older generation of a plugin says was configured before the trust was.
+func TestAnswerOfOlderSettingsJoinsNothing(t *testing.T) {
+	b := newTown(t)
+	b.contest(t)
+	b.provider.begin = func(sdk.Flow, sdk.Request) (plugin.Answer, error) {
+		a, err := answer(sdk.Step{Done: &sdk.Done{Identity: verified(ann)}})
+		a.Distrusted = true
+		return a, err
+	}
+	_, err := b.Begin(t.Context(), login.Attempt{Provider: "company", Kind: sdk.FlowLogin, Form: "password"})
+	if denied, ok := errors.AsType[*login.Denied](err); !ok || denied.Code != sdk.CodeEmailExists {
+		t.Errorf("Begin() = %v, want %s", err, sdk.CodeEmailExists)
+	}
+	b.provider.begin = done(verified(ann))
+	if _, err := b.Begin(t.Context(), login.Attempt{Provider: "company", Kind: sdk.FlowLogin, Form: "password"}); err != nil {
+		t.Errorf("Begin() of an answer by the settings of now = %v", err)
+	}
+}

@@ -72,11 +72,11 @@ type Login struct {
 	providers providers
 	sessions  sessions
 	outbox    Outbox
-	saves     *seal.Box  // mailed links
-	trips     *seal.Box  // flows that are away
-	claims    *seal.Box  // one-time codes
+	saves     *seal.Ring // mailed links
+	trips     *seal.Ring // flows that are away
+	claims    *seal.Ring // one-time codes
 	tokens    *seal.Ring // those of other sites that are kept
-	links     *seal.Box  // links that wait for their browser
+	links     *seal.Ring // links that wait for their browser
 	cfg       config.Login
 	publicURL string
 	now       func() time.Time
@@ -95,11 +95,11 @@ func New(o Options) (*Login, error) {
 		providers: o.Providers,
 		sessions:  o.Sessions,
 		outbox:    o.Outbox,
-		saves:     o.Key.Box("flow"),
+		saves:     seal.NewRing("flow", o.Key, o.Previous...),
 		tokens:    seal.NewRing("tokens", o.Key, o.Previous...),
-		trips:     o.Key.Box("flow/away"),
-		claims:    o.Key.Box("flow/code"),
-		links:     o.Key.Box("flow/link"),
+		trips:     seal.NewRing("flow/away", o.Key, o.Previous...),
+		claims:    seal.NewRing("flow/code", o.Key, o.Previous...),
+		links:     seal.NewRing("flow/link", o.Key, o.Previous...),
 		cfg:       o.Config,
 		publicURL: o.PublicURL,
 		now:       o.Now,
@@ -136,6 +136,8 @@ type Attempt struct {
 	Place string
 
 	mailed string // the canonical address whose mailed link was followed
+
+	distrusted bool // the provider's answer joins no accounts, see [plugin.Answer]
 }
 
 // Client is where an attempt comes from.

@@ -55,6 +55,9 @@ func (l *Login) evidence(ctx context.Context, a Attempt, id sdk.Identity) (accou
 	e := account.Evidence{
 		Provider: l.policy(a.Provider), Email: email, Verified: id.EmailVerified, Mailed: email != "" && a.mailed == email,
 	}
+	if a.distrusted {
+		e.Provider.TrustEmail = nil
+	}
 	find := func() (linked account.Identity, err error) {
 		user, linked, err := l.store.UserByIdentity(ctx, a.Provider, issuerOf(a.Provider, id.Issuer), id.Subject)
 		if err == nil {

@@ -17,6 +17,7 @@ import (
 // settle turns a provider's answer into one commit. came is the flow that was continued,
 // or zero.
 func (l *Login) settle(ctx context.Context, a Attempt, flow sdk.Flow, came Flow, answer plugin.Answer) (Outcome, error) {
+	a.distrusted = answer.Distrusted
 	c := Commit{Now: l.now(), SpendFlow: came.ID, Writes: answer.Writes}
 	switch step := answer.Step; {
 	case step.Denied != nil:

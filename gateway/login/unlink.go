@@ -37,7 +37,7 @@ func (l *Login) unlink(ctx context.Context, caller Caller, identityID string, fr
 	if at < 0 {
 		return ErrNoIdentity
 	}
-	if len(all) == 1 {
+	if !slices.ContainsFunc(all, func(i account.Identity) bool { return i.ID != identityID && l.configured(i.Provider) }) {
 		return ErrLast
 	}
 	c := Commit{Now: l.now(), Unlink: &Unlink{UserID: caller.UserID, IDs: []string{identityID}, Rest: len(all) - 1}}
@@ -54,6 +54,12 @@ func (l *Login) unlink(ctx context.Context, caller Caller, identityID string, fr
 	}
 	c.Audit = []audit.Event{event(&c, audit.IdentityUnlinked, caller.UserID, caller.UserID, all[at], from)}
 	return l.commit(ctx, c)
+}
+
+// configured reports whether anybody can log in by a provider, or could once it is loaded.
+func (l *Login) configured(provider string) bool {
+	_, ok := l.providers.Info(provider)
+	return ok
 }
 
 // outlives returns the caller's session, or nothing if it ends with an identity. Of one that

@@ -58,7 +58,7 @@ func (h *Host) call(ctx context.Context, name string, method wire.Method, flow s
 	if waiting = waits(step); waiting {
 		step.Save = g.tag.mark(step.Save)
 	}
-	return Answer{Step: step, Writes: s.kv.writes()}, nil
+	return Answer{Step: step, Writes: s.kv.writes(), Distrusted: p.distrusts(g)}, nil
 }
 
 // maxDocument is the most that a document may have, in bytes.

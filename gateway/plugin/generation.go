@@ -162,6 +162,15 @@ func (p *provider) lingering(t tag) *generation {
 	return p.current
 }
 
+// distrusts reports whether a generation is not the one of which the operator says now whose
+// addresses to believe: the settings that it runs with may name another issuer.
+func (p *provider) distrusts(g *generation) bool {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	superseded := g != p.current || p.err != nil
+	return superseded && !slices.Equal(g.cfg.TrustEmail, p.cfg.TrustEmail)
+}
+
 // done ends a call. waiting says that it left its flow waiting for the person.
 func (p *provider) done(g *generation, waiting bool) {
 	p.mu.Lock()

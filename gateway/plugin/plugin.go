@@ -94,6 +94,9 @@ type Info struct {
 type Answer struct {
 	Step   sdk.Step
 	Writes []Write
+	// Distrusted says that it comes from older settings than those that say whose addresses
+	// are believed: of this answer none is.
+	Distrusted bool
 }
 
 // New returns a host whose providers are not loaded yet; see [Host.Load].

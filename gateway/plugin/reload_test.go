@@ -272,7 +272,18 @@ func TestTrustIsSeenWithoutAStart(t *testing.T) {
 	if n := s.list()[0].state().current.number; n != 1 {
 		t.Errorf("generation %d, want 1: the plugin knows nothing of it", n)
 	}
-	cfg.TrustEmail, cfg.SHA256 = nil, strings.Repeat("0", 64)
+	p := s.list()[0]
+	if p.distrusts(p.current) {
+		t.Error("trust that was changed alone does not count")
+	}
+	cfg.TrustEmail, cfg.SHA256 = []string{"example.com", "example.net"}, strings.Repeat("0", 64)
+	if err := s.reload("v1", cfg); err == nil {
+		t.Fatal("a plugin with another digest was loaded")
+	}
+	if !p.distrusts(p.current) {
+		t.Error("what runs is trusted as what was to replace it")
+	}
+	cfg.TrustEmail = nil
 	if err := s.reload("v1", cfg); err == nil {
 		t.Fatal("a plugin with another digest was loaded")
 	}

@@ -329,6 +329,9 @@ func (r *reader) mapping(connect bool) mapping {
 		*at = textOf(value)
 		r.rule(*at == "" && string(value) != `""` || len(*at) > 256 || !isText(*at), "claims."+name, "must be the name of a claim, or empty for none")
 	}
+	written, _ := readObject(r.given["claims"])
+	r.rule(written.has("email") && m.email != "email" && m.email != "" && !written.has("email_verified"), "claims.email_verified",
+		"is missing; the usual one speaks of the claim email. Name the one that vouches for this address, or write \"\" for none")
 	r.rule(m.subject == "", "claims.subject", "is missing; name what never changes of a person, such as id")
 	_, err := templateOf(m.subject)
 	r.rule(err != nil, "claims.subject", "has a brace without its other half, or without a name in between")
