@@ -3,7 +3,6 @@ package oauth
 import (
 	"context"
 	"encoding/base64"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"net/url"
@@ -78,12 +77,9 @@ func (c call) assertion(ctx context.Context, e endpoints) (string, error) {
 	if c.settings.keyAudience == audienceToken {
 		audience = e.token
 	}
-	claims, err := json.Marshal(map[string]string{"iss": c.settings.clientID, "sub": c.settings.clientID, "aud": audience})
-	if err != nil {
-		return "", fmt.Errorf("write the client's assertion: %w", err)
-	}
+	id := quoted(c.settings.clientID)
 	signed, err := c.host.JWT().Sign(ctx, sdk.JWTAssertion{
-		Claims: claims, Secret: secretKey, Algorithm: c.settings.keyAlgorithm, KeyID: c.settings.keyID,
+		Claims: []byte(`{"iss":` + id + `,"sub":` + id + `,"aud":` + quoted(audience) + `}`), Secret: secretKey, Algorithm: c.settings.keyAlgorithm, KeyID: c.settings.keyID,
 	})
 	if errors.Is(err, sdk.ErrInvalid) || errors.Is(err, sdk.ErrDenied) {
 		return "", failed("the client's assertion cannot be signed; is the secret %s a private key for %s?", secretKey, c.settings.keyAlgorithm)
@@ -149,18 +145,23 @@ func isToken(s string) bool {
 	return s != "" && len(s) <= most && !strings.ContainsFunc(s, func(r rune) bool { return r <= ' ' || r > '~' })
 }
 
-// keep writes the tokens for later use. Ones that are too long are not kept; the login is
-// good without.
+// keep writes the tokens for later use, as the members of a token answer with expires_at in
+// seconds since 1970. Ones that are too long are not kept; the login is good without.
 func (t tokens) keep(log func(sdk.Level, string, ...string)) []byte {
-	out, err := json.Marshal(struct {
-		Access  string `json:"access_token"`
-		Refresh string `json:"refresh_token,omitempty"`
-		Expires int64  `json:"expires_at,omitempty"` // seconds since 1970
-		Scope   string `json:"scope,omitempty"`
-	}{t.access, t.refresh, max(0, t.expires.Unix()), t.scope})
-	if err != nil || len(out) > sdk.MaxTokens {
+	out := `{"access_token":` + quoted(t.access)
+	if t.refresh != "" {
+		out += `,"refresh_token":` + quoted(t.refresh)
+	}
+	if !t.expires.IsZero() {
+		out += `,"expires_at":` + strconv.FormatInt(t.expires.Unix(), 10)
+	}
+	if t.scope != "" {
+		out += `,"scope":` + quoted(t.scope)
+	}
+	out += "}"
+	if len(out) > sdk.MaxTokens {
 		log(sdk.LevelWarn, "tokens are too long to be kept")
 		return nil
 	}
-	return out
+	return []byte(out)
 }

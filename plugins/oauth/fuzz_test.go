@@ -215,6 +215,25 @@ func FuzzCallback(f *testing.F) {
 	})
 }
 
+func FuzzQuoted(f *testing.F) {
+	for _, s := range []string{"", "a", "\"\\\x00\x1f\u2028ü", `\"\\\/\b\f\n\r\t\u00fc\ud83d\ude00`, `\ud83d`, `\ud83d\ud83d\ude00`, `\ude00\u0041`, `\ud83dx`} {
+		f.Add(s)
+	}
+	f.Fuzz(func(t *testing.T, s string) {
+		// And the other way around: a string is read as encoding/json reads it.
+		if raw := []byte(`"` + s + `"`); utf8.ValidString(s) && json.Valid(raw) {
+			var want string
+			if err := json.Unmarshal(raw, &want); err != nil || nameText(raw) != want {
+				t.Errorf("nameText(%s) = %q, want %q, %v", raw, nameText(raw), want, err)
+			}
+		}
+		var got string
+		if err := json.Unmarshal([]byte(quoted(s)), &got); utf8.ValidString(s) && (err != nil || got != s) {
+			t.Errorf("quoted(%q) is read as %q, %v", s, got, err)
+		}
+	})
+}
+
 // The objects are those of encoding/json, but for the ones that have two readings.
 func FuzzObject(f *testing.F) {
 	for _, s := range []string{

@@ -2,11 +2,11 @@ package oauth
 
 import (
 	_ "embed"
-	"encoding/json"
 	"fmt"
 	"maps"
 	"net/url"
 	"slices"
+	"strconv"
 	"strings"
 	"time"
 
@@ -121,6 +121,7 @@ func parseSettings(raw []byte) (settings, []sdk.Fault) {
 type reader struct {
 	given  object // what the operator wrote
 	all    object // that, and what the preset says beside it
+	claims object // those of the preset
 	faults []sdk.Fault
 }
 
@@ -161,26 +162,7 @@ func (r *reader) preset() {
 			r.all[name] = value
 		}
 	}
-	r.all["claims"] = merged(preset["claims"], r.given["claims"])
-	if r.all["claims"] == nil {
-		delete(r.all, "claims")
-	}
-}
-
-// merged returns the members of two objects; those of the second count more. What is no
-// object is returned as it is, to be found at fault.
-func merged(below, above json.RawMessage) json.RawMessage {
-	b, errBelow := readObject(below)
-	a, errAbove := readObject(above)
-	switch {
-	case above == nil:
-		return below
-	case errBelow != nil || errAbove != nil:
-		return above
-	}
-	maps.Copy(b, a)
-	out, _ := json.Marshal(b) // of raw messages that are valid
-	return out
+	r.claims, _ = readObject(preset["claims"]) // a preset may have none
 }
 
 func (r *reader) settings() settings {
@@ -309,12 +291,14 @@ func (r *reader) mapping(connect bool) mapping {
 	if connect {
 		m.subject = "sub"
 	}
-	members := object{}
-	if r.all.has("claims") {
-		var err error
-		if members, err = readObject(r.all["claims"]); err != nil {
-			r.fault("claims", "must be an object")
-		}
+	members := maps.Clone(r.claims)
+	if members == nil {
+		members = object{}
+	}
+	if r.given.has("claims") {
+		given, err := readObject(r.given["claims"])
+		r.rule(err != nil, "claims", "must be an object")
+		maps.Copy(members, given)
 	}
 	into := map[string]*string{
 		"subject": &m.subject, "email": &m.email, "email_verified": &m.emailVerified,
@@ -399,9 +383,8 @@ func (r *reader) seconds(name string) time.Duration {
 	if !r.all.has(name) {
 		return 0
 	}
-	var n int
-	bad := string(r.all[name]) == "null" || json.Unmarshal(r.all[name], &n) != nil || n < 1 || n > most
-	r.rule(bad, name, "must be a whole number of seconds, 1 to %d", most)
+	n, err := strconv.Atoi(string(r.all[name]))
+	r.rule(err != nil || n < 1 || n > most, name, "must be a whole number of seconds, 1 to %d", most)
 	return time.Duration(n) * time.Second
 }
 
