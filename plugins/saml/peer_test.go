@@ -7,6 +7,7 @@ import (
 	"crypto/elliptic"
 	"crypto/rand"
 	"crypto/rsa"
+	"crypto/sha256"
 	"crypto/x509"
 	"crypto/x509/pkix"
 	"encoding/pem"
@@ -28,7 +29,7 @@ type signer struct {
 	cert *x509.Certificate
 }
 
-func newSigner(key crypto.Signer, err error) signer {
+func newSigner[K crypto.Signer](key K, err error) signer {
 	if err != nil {
 		panic(err)
 	}
@@ -47,24 +48,50 @@ func newSigner(key crypto.Signer, err error) signer {
 	return signer{key, cert}
 }
 
-func newRSA() signer {
-	key, err := rsa.GenerateKey(rand.Reader, 2048)
-	return newSigner(key, err)
+// newRSA makes a key that is the same in each process of a fuzzer, so that the seeds of one
+// mean something to all of them. It follows from its number, and is no secret.
+func newRSA(number byte) signer {
+	one := big.NewInt(1)
+	p, q := prime(number, 1), prime(number, 2)
+	key := &rsa.PrivateKey{
+		PublicKey: rsa.PublicKey{N: new(big.Int).Mul(p, q), E: 65537}, Primes: []*big.Int{p, q},
+		D: new(big.Int).ModInverse(big.NewInt(65537), new(big.Int).Mul(new(big.Int).Sub(p, one), new(big.Int).Sub(q, one))),
+	}
+	key.Precompute()
+	return newSigner(key, key.Validate())
+}
+
+// prime returns the first prime behind a number of 1024 bits that is made of others.
+func prime(seed ...byte) *big.Int {
+	var digits []byte
+	for sum := sha256.Sum256(seed); len(digits) < 128; sum = sha256.Sum256(sum[:]) {
+		digits = append(digits, sum[:]...)
+	}
+	digits[0] |= 0xc0
+	digits[127] |= 1
+	for n := new(big.Int).SetBytes(digits); ; n.Add(n, big.NewInt(2)) {
+		if n.ProbablyPrime(0) && new(big.Int).Mod(n, big.NewInt(65537)).Cmp(big.NewInt(1)) != 0 {
+			return n
+		}
+	}
 }
 
 func newEC() signer {
-	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
-	return newSigner(key, err)
+	return newSigner(ecdsa.ParseRawPrivateKey(elliptic.P256(), bytes.Repeat([]byte{7}, 32)))
 }
 
-// The keys of all tests: making them takes longer than most tests.
+func rsaKey(number byte) func() signer {
+	return sync.OnceValue(func() signer { return newRSA(number) })
+}
+
+// The keys of all tests.
 var (
-	idpKey   = sync.OnceValue(newRSA)
-	rollKey  = sync.OnceValue(newRSA) // of the same one, later
-	otherKey = sync.OnceValue(newRSA) // of another one that is trusted
-	evilKey  = sync.OnceValue(newRSA) // of nobody who is
-	spKey    = sync.OnceValue(newRSA)
-	nextKey  = sync.OnceValue(newRSA)
+	idpKey   = rsaKey(1)
+	rollKey  = rsaKey(2) // of the same one, later
+	otherKey = rsaKey(3) // of another one that is trusted
+	evilKey  = rsaKey(4) // of nobody who is
+	spKey    = rsaKey(5)
+	nextKey  = rsaKey(6)
 	ecKey    = sync.OnceValue(newEC)
 )
 
