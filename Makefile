@@ -10,7 +10,7 @@ TESTFLAGS   ?=
 
 .PHONY: help
 help: ## list the targets
-	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 12
+	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 15
 
 .PHONY: build
 build: plugins ## build the gateway into build/
@@ -31,6 +31,10 @@ run: build ## start the quickstart on 127.0.0.1:8000
 test: ## every test, with the race detector, against real Postgres and Redis
 	deploy/test/toolchains.sh
 	deploy/test/servers.sh deploy/test/suite.sh $(TESTFLAGS)
+
+.PHONY: verify-deploy
+verify-deploy: ## every check of deploy/, with a table of them
+	@deploy/verify/run.sh
 
 .PHONY: bench
 bench: ## benchmarks, as ratios in one run
