@@ -20,7 +20,7 @@ type call struct {
 
 // redirect sends the browser to the authorization endpoint.
 func (c call) redirect(ctx context.Context, hint string) (sdk.Step, error) {
-	e, err := c.endpoints(ctx)
+	e, at, err := c.endpoints(ctx)
 	if err != nil {
 		return sdk.Step{}, err
 	}
@@ -36,7 +36,7 @@ func (c call) redirect(ctx context.Context, hint string) (sdk.Step, error) {
 		}
 	}
 	u.RawQuery = q.Encode()
-	return sdk.Step{Redirect: &sdk.Redirect{URL: u.String()}, Save: c.save()}, nil
+	return sdk.Step{Redirect: &sdk.Redirect{URL: u.String()}, Save: []byte(c.began() + at)}, nil
 }
 
 // question is the authorization request: a code, bound to this flow by PKCE.
@@ -73,7 +73,8 @@ func (c call) question(hint string) url.Values {
 // is none.
 const maxHint = 254
 
-// save is what a flow leaves for its second half: which issuer it was sent to. If the
-// settings name another one by the time that the browser is back, what it brings is not for
-// that one.
-func (c call) save() []byte { return []byte("1\n" + c.settings.issuer) }
+// began is what a flow keeps of how it began: which issuer it was sent to. If the settings
+// name another one by the time that the browser is back, what it brings is not for that one.
+// Behind it stands what the issuer said of itself, if it was asked: the second half goes to
+// the same places, and does not depend on what is remembered, which others renew meanwhile.
+func (c call) began() string { return "1\n" + c.settings.issuer + "\n" }

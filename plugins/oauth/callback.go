@@ -46,10 +46,7 @@ func (c call) returned(ctx context.Context, fields map[string]string) (sdk.Step,
 
 // login finds out who it is.
 func (c call) login(ctx context.Context, fields map[string]string) (sdk.Identity, error) {
-	if string(c.flow.Saved) != string(c.save()) {
-		return sdk.Identity{}, refuse("the login began with another issuer in the settings")
-	}
-	e, err := c.endpoints(ctx)
+	e, err := c.endpointsOf(ctx, c.flow.Saved)
 	if err != nil {
 		return sdk.Identity{}, err
 	}

@@ -21,6 +21,9 @@ const (
 	where = "/.well-known/openid-configuration"
 )
 
+// maxIssuer bounds an issuer, in bytes: what is remembered of it stands under its name.
+const maxIssuer = sdk.MaxKey - len(kept)
+
 // maxDocument is the most bytes of any document of the other side.
 const maxDocument = 256 << 10
 
@@ -32,14 +35,32 @@ type discovered struct {
 }
 
 // endpoints returns where the other side is asked: as it is configured, or as the issuer
-// says.
-func (c call) endpoints(ctx context.Context) (endpoints, error) {
+// says. What it said is returned for [call.began] to keep.
+func (c call) endpoints(ctx context.Context) (e endpoints, said string, err error) {
 	if c.settings.endpoints.token != "" {
-		return c.settings.endpoints, nil
+		return c.settings.endpoints, "", nil
 	}
 	d, err := c.discover(ctx)
-	d.endpoints.iss = d.endpoints.iss || c.settings.requireIss
-	return d.endpoints, err
+	return c.demanding(d.endpoints), string(d.save()), err
+}
+
+// endpointsOf returns where a flow was sent that has begun.
+func (c call) endpointsOf(ctx context.Context, saved []byte) (endpoints, error) {
+	said, ok := strings.CutPrefix(string(saved), c.began())
+	if !ok {
+		return endpoints{}, refuse("the login began with another issuer in the settings")
+	}
+	if d, ok := openDiscovered([]byte(said)); ok && c.settings.endpoints.token == "" {
+		return c.demanding(d.endpoints), nil
+	}
+	e, _, err := c.endpoints(ctx)
+	return e, err
+}
+
+// demanding adds what the settings demand beyond what the issuer says of itself.
+func (c call) demanding(e endpoints) endpoints {
+	e.iss = e.iss || c.settings.requireIss
+	return e
 }
 
 func (c call) discover(ctx context.Context) (discovered, error) {

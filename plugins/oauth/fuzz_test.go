@@ -186,7 +186,7 @@ func FuzzRemembered(f *testing.F) {
 }
 
 func FuzzCallback(f *testing.F) {
-	f.Add("code", "s", "https://accounts.google.com", true, "", false, "1\nhttps://accounts.google.com", "hint")
+	f.Add("code", "s", "https://accounts.google.com", true, "", false, "1\nhttps://accounts.google.com\n", "hint")
 	f.Add("", "s", "", false, "access_denied", true, "", "\x00")
 	f.Fuzz(func(t *testing.T, code, state, iss string, named bool, failed string, erred bool, saved, hint string) {
 		fields := map[string]string{"code": code, "state": state}

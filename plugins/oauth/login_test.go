@@ -296,6 +296,27 @@ func TestDiscoveryIsRemembered(t *testing.T) {
 	})
 }
 
+// What is remembered of an issuer is everybody's. Others renew it while a browser is away, and
+// that must not cost whoever comes back their code, which serves once.
+func TestALoginEndsWhereItBeganWhateverIsRemembered(t *testing.T) {
+	everyWay(t, func(t *testing.T, p sdk.Provider) {
+		w := newWorld(t, p, nil)
+		f, question := w.begin(nil)
+		fields := w.peer.authorize(question)
+		w.host.Advance(2 * time.Hour) // to when it is due again
+		w.peer.now = w.host.Now()
+		w.peer.says("/.well-known/openid-configuration", 500, "")
+		f.StartedAt = w.host.Now()
+		step, err := w.do(p.Continue, f, fields)
+		if err != nil || step.Done == nil {
+			t.Fatalf("Continue() = %+v, %v, log %v", step, err, w.host.Records())
+		}
+		if got := len(w.peer.asked("/.well-known/openid-configuration")); got != 1 {
+			t.Errorf("discovery was asked %d times, want once", got)
+		}
+	})
+}
+
 func TestRotationOfKeysIsFollowed(t *testing.T) {
 	everyWay(t, func(t *testing.T, p sdk.Provider) {
 		w := newWorld(t, p, nil)

@@ -201,6 +201,7 @@ func (r *reader) addresses(s *settings) {
 	_, err := readAddress(plain)
 	r.rule(err != nil, "issuer", "%v", errAddress)
 	r.rule(err == nil && strings.Contains(plain, "?"), "issuer", "must have no query")
+	r.rule(len(s.issuer) > maxIssuer, "issuer", "must be at most %d bytes long", maxIssuer)
 	before, _, of := strings.Cut(s.issuer, tenantIDMark)
 	_, err = readAddress(before)
 	r.rule(of && (err != nil || !strings.HasSuffix(before, "/")), "issuer", "may have %s only behind a slash of its path", tenantIDMark)

@@ -138,6 +138,7 @@ func TestConfigureNamesEveryFault(t *testing.T) {
 		`{"preset": "google", "client_id": "c", "algorithms": []}`:                                                                                                                          {"algorithms": "is empty"},
 		`{"issuer": "http://idp.example", "client_id": "c"}`:                                                                                                                                {"issuer": "https"},
 		`{"issuer": "https://u@idp.example", "client_id": "c"}`:                                                                                                                             {"issuer": "without user"},
+		`{"issuer": "https://idp.example/` + strings.Repeat("i", 500) + `", "client_id": "c"}`:                                                                                              {"issuer": "at most 502 bytes"},
 		`{"issuer": "https://idp.example?x", "client_id": "c"}`:                                                                                                                             {"issuer": "no query"},
 		`{"issuer": "https://idp.example#x", "client_id": "c"}`:                                                                                                                             {"issuer": "fragment"},
 		`{"issuer": "https://{tenantid}.example", "client_id": "c"}`:                                                                                                                        {"issuer": "behind a slash"},
