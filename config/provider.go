@@ -30,7 +30,7 @@ type Provider struct {
 	Transport      string           `yaml:"transport" enum:"wasm,process" doc:"How the plugin runs: in the sandbox, or as a child process. Default: wasm if the file's name ends in .wasm, else process."`
 	SHA256         string           `yaml:"sha256" format:"sha256" doc:"The digest that the file must have, in hexadecimal. Any other file is refused."`
 	Capabilities   []string         `yaml:"capabilities" enum:"kv,password,log,http,jwt,xmldsig,secret" doc:"What the plugin may ask of the host. A module that imports more is refused."`
-	TrustEmail     []string         `yaml:"trust_email" format:"domains" doc:"Domains whose owner runs this provider, or lets it speak for their addresses: an address of them that it calls verified joins the account that has it. \"*\" is any domain. Nothing is trusted by default."`
+	TrustEmail     []string         `yaml:"trust_email" format:"domains" doc:"Domains whose owner runs this provider, or lets it speak for their addresses: an address of them that it calls verified joins the account that has it, and is told to upstreams and as is_verified. \"*\" is any domain. Nothing is trusted by default."`
 	AllowedDomains []string         `yaml:"allowed_domains" format:"domain" doc:"Who may log in through this provider: people with a verified address of one of these domains. Empty: everybody."`
 	Headers        []string         `yaml:"headers" format:"header" doc:"Request headers that the plugin is shown. Authorization and Cookie cannot be."`
 	HTTP           Egress           `yaml:"http" doc:"What the capabilities http and jwt may reach."`

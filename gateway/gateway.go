@@ -232,6 +232,7 @@ func (g *Gateway) buildIdentity(key *seal.Key) (err error) {
 	g.api, err = identity.New(identity.Options{
 		Flows: g.login, Sessions: g.sessions, Users: g.store, Issuer: issuer, JWKS: g.keys.JWKS,
 		Providers: g.plugins.Providers, Loading: g.loading, Document: g.plugins.Document, Limiter: g.limiter,
+		Proven:      g.login.Proven,
 		Unavailable: func(err error) bool { return errors.Is(err, store.ErrUnavailable) },
 		PublicURL:   g.cfg.Server.PublicURL, Token: g.cfg.Token, Session: g.cfg.Session, Login: g.cfg.Login,
 		BodyBytes: int64(g.cfg.Server.Limits.IdentityBytes), Now: g.now,

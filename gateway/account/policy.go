@@ -99,10 +99,18 @@ func Decide(e Evidence) Decision {
 	case !e.Owner.Verified:
 		// Whoever registered the address never showed that it is theirs. The owner has come.
 		return TakeOver
-	case e.Owner.VerifiedBy != "" && !e.Voucher.Trusts(e.Email):
+	case !e.Owner.Proven(e.Voucher):
 		return SignInOld
 	}
 	return JoinOwner
+}
+
+// Proven reports whether a user's address may be told to others as theirs. On the word of a
+// provider that is not trusted for the domain it may not: whoever holds accounts by address
+// would take its word for any address that nobody has here. Voucher is the provider that
+// [User.VerifiedBy] names.
+func (u User) Proven(voucher Provider) bool {
+	return u.Verified && (u.VerifiedBy == "" || voucher.Trusts(u.Email))
 }
 
 // CodeSuspended says that an administrator has suspended the account.

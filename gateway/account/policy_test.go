@@ -154,6 +154,29 @@ func TestHowAnAddressWasProvenIsRemembered(t *testing.T) {
 	}
 }
 
+// Upstreams may hold accounts by address: the word of somebody who may say any address must
+// not make another one's of theirs.
+func TestOnlyBelievedAddressesAreToldToOthers(t *testing.T) {
+	for _, c := range []struct {
+		name    string
+		user    *account.User
+		voucher account.Provider
+		want    bool
+	}{
+		{"by a mailed link", proven, gone, true},
+		{"by a provider trusted for the domain", owner(account.Active, true, "company"), company, true},
+		{"by a provider trusted for every domain", owner(account.Active, true, "anyone"), anyone, true},
+		{"by a provider that nobody trusts", owner(account.Active, true, "stranger"), stranger, false},
+		{"by a provider trusted for another domain", owner(account.Active, true, "company"), account.Provider{Name: "company", TrustEmail: []string{"corp.example"}}, false},
+		{"by a provider that is gone", owner(account.Active, true, "former"), gone, false},
+		{"by nobody", registered, gone, false},
+	} {
+		if got := c.user.Proven(c.voucher); got != c.want {
+			t.Errorf("an address proven %s: Proven() = %t, want %t", c.name, got, c.want)
+		}
+	}
+}
+
 func TestTheGate(t *testing.T) {
 	allowing := account.Provider{Name: "company", AllowedDomains: []string{"example.com", "other.example"}}
 	for _, c := range []struct {

@@ -276,6 +276,44 @@ func TestTrustAndDomainsFollowAReload(t *testing.T) {
 	}
 }
 
+// A provider that is not trusted for a domain makes users, but nobody else is told an address
+// on its word: an upstream that holds accounts by address would give away somebody's.
+func TestAnAddressOnAStrangersWordIsNotPassedOn(t *testing.T) {
+	t.Parallel()
+	in := onSQLite(t)
+	g := startLinking(t, in)
+	victim := somebody()
+	liar := g.claim(t, "stranger", proven(victim)).tokens(t)
+	if liar.User.Verified {
+		t.Error("the token answer says is_verified")
+	}
+	told := func(access string) (address string, verified any) {
+		t.Helper()
+		g.get(t, "/api/notes", bearer(access)).ok(t, http.StatusOK)
+		var me object
+		g.get(t, "/api/users/me", bearer(access)).ok(t, http.StatusOK).into(t, &me)
+		return in.upstream.last(t).header.Get("X-User-Email"), me["is_verified"]
+	}
+	if address, verified := told(liar.Access); address != "" || verified != false {
+		t.Errorf("on a stranger's word: X-User-Email %q, is_verified %v, want none and false", address, verified)
+	}
+	if g.claim(t, "company", proven(somebody())).tokens(t).User.Verified == false {
+		t.Error("a trusted provider's address is not is_verified")
+	}
+
+	// What the operator says now counts from the next token on.
+	cfg := g.cfg
+	cfg.Providers = append([]config.Provider(nil), g.cfg.Providers...)
+	cfg.Providers[2].TrustEmail = []string{"example.com"}
+	if err := g.Reload(t.Context(), cfg); err != nil {
+		t.Fatal(err)
+	}
+	next := g.post(t, "/auth/refresh", object{"refresh_token": liar.Refresh}).tokens(t)
+	if address, verified := told(next.Access); address != victim.email || verified != true {
+		t.Errorf("once the provider is trusted: X-User-Email %q, is_verified %v", address, verified)
+	}
+}
+
 // Nobody begins what the gateway begins, and no page offers it.
 func TestForgettingIsNotOffered(t *testing.T) {
 	t.Parallel()

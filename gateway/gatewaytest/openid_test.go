@@ -66,6 +66,7 @@ func at(t testing.TB, transport string, sites ...otherSite) func(*config.Config)
 				p.Secrets = append(p.Secrets, config.ProviderSecret{Name: name, Value: config.NewSecret(value)})
 			}
 			p.Config = s.settings
+			p.TrustEmail = []string{"example.com"}
 			c.Providers = append(c.Providers, p)
 		}
 		c.Login.Provider = "email"

@@ -80,6 +80,7 @@ func asking(t testing.TB, p *samlpeer.Peer, transport string) func(*config.Confi
 				"idp_initiated": true,
 			}},
 		}
+		sso.TrustEmail = []string{"peer.test"}
 		c.Providers = append(c.Providers, sso)
 		c.Login.Provider = "email"
 		c.Login.RedirectURIs = []string{appPage}

@@ -37,7 +37,7 @@ func (a *API) register(ctx *fasthttp.RequestCtx, _ Params) error {
 		return edge.WriteJSON(ctx, fasthttp.StatusCreated, struct {
 			User userJSON `json:"user"`
 			message
-		}{userOf(*out.User), message{"A mail with a link to verify the address is on its way."}})
+		}{a.userOf(*out.User), message{"A mail with a link to verify the address is on its way."}})
 	}
 	// The answer must not tell whether the address was known, so it says only what the
 	// client said itself.

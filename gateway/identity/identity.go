@@ -73,6 +73,8 @@ type Options struct {
 	Loading   func() bool // whether a provider is still missing from Providers
 	Document  func(ctx context.Context, provider string, req sdk.Request) (sdk.Response, error)
 	Limiter   limiter
+	// Proven reports whether a user's address may be told to others as theirs.
+	Proven func(account.User) bool
 	// Unavailable reports whether an error means that the store cannot be reached.
 	Unavailable func(error) bool
 	PublicURL   string
@@ -92,7 +94,7 @@ const callTimeout = 20 * time.Second
 // New returns the endpoints.
 func New(o Options) (*API, error) {
 	if o.Flows == nil || o.Sessions == nil || o.Users == nil || o.Issuer == nil || o.JWKS == nil || o.Providers == nil || o.Loading == nil || o.Document == nil ||
-		o.Limiter == nil || o.Unavailable == nil || o.Now == nil || o.BodyBytes <= 0 {
+		o.Limiter == nil || o.Unavailable == nil || o.Proven == nil || o.Now == nil || o.BodyBytes <= 0 {
 		return nil, errors.New("identity: every option is required")
 	}
 	return &API{o}, nil

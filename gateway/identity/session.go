@@ -50,14 +50,12 @@ type tokenUser struct {
 func (a *API) writeTokens(ctx *fasthttp.RequestCtx, u account.User, s session.Session, refresh string) error {
 	c, cancel := deadline()
 	defer cancel()
-	signed, _, err := a.Issuer.Issue(c, token.Claims{
-		Subject:    u.ID,
-		SessionID:  s.ID,
-		Generation: s.Counter,
-		Method:     s.Method,
-		Email:      u.Email,
-		Name:       u.Name,
-	})
+	claims := token.Claims{Subject: u.ID, SessionID: s.ID, Generation: s.Counter, Method: s.Method, Name: u.Name}
+	proven := a.Proven(u)
+	if proven {
+		claims.Email = u.Email // upstreams are told of it, and may hold accounts by it
+	}
+	signed, _, err := a.Issuer.Issue(c, claims)
 	a.Sessions.Issued(err)
 	if err != nil {
 		return err
@@ -73,7 +71,7 @@ func (a *API) writeTokens(ctx *fasthttp.RequestCtx, u account.User, s session.Se
 		RefreshToken: refresh,
 		TokenType:    "Bearer",
 		ExpiresIn:    int64(a.Token.AccessTTL / time.Second),
-		User:         tokenUser{u.ID, u.Email, u.Name, u.AvatarURL, u.Verified},
+		User:         tokenUser{u.ID, u.Email, u.Name, u.AvatarURL, proven},
 	})
 }
 

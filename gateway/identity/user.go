@@ -32,10 +32,10 @@ type workspace struct {
 	Role string `json:"role"`
 }
 
-func userOf(u account.User) userJSON {
+func (a *API) userOf(u account.User) userJSON {
 	return userJSON{
 		ID: u.ID, Email: u.Email, Name: u.Name, AvatarURL: u.AvatarURL, Timezone: u.Timezone, Language: u.Language,
-		Verified: u.Verified, CreatedAt: stamp(u.CreatedAt), UpdatedAt: stamp(u.UpdatedAt), Workspaces: []workspace{},
+		Verified: a.Proven(u), CreatedAt: stamp(u.CreatedAt), UpdatedAt: stamp(u.UpdatedAt), Workspaces: []workspace{},
 	}
 }
 
@@ -50,7 +50,7 @@ func (a *API) getUser(ctx *fasthttp.RequestCtx, params Params) error {
 	if err != nil {
 		return a.translate(err)
 	}
-	return edge.WriteJSON(ctx, fasthttp.StatusOK, userOf(u))
+	return edge.WriteJSON(ctx, fasthttp.StatusOK, a.userOf(u))
 }
 
 func (a *API) changePassword(ctx *fasthttp.RequestCtx, params Params) error {

@@ -100,6 +100,10 @@ func (l *Login) policy(provider string) account.Provider {
 	return p
 }
 
+// Proven reports whether a user's address may be told to others as theirs, by what the
+// operator says now of the provider that vouched for it.
+func (l *Login) Proven(u account.User) bool { return u.Proven(l.policy(u.VerifiedBy)) }
+
 // admit holds a user to the gate.
 func admit(user account.User, e account.Evidence) error {
 	code := account.Admit(account.Entry{User: user, Provider: e.Provider, Email: e.Email, Verified: e.Verified})
