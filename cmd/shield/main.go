@@ -49,6 +49,8 @@ func commands() []command {
 		{"config schema", "", "print the JSON Schema of the configuration", configSchema},
 		{"migrate up", "-config FILE", "bring the database's schema up to date", migrateUp},
 		{"migrate status", "-config FILE", "list migrations; exit 1 if some are pending", migrateStatus},
+		{"store copy", "-from URL -to URL [-hold]", "copy a database into an empty one, SQLite or Postgres; env:NAME names a variable with the URL", storeCopy},
+		{"store backup", "-from URL OUT", "write a SQLite database that is in use into the file OUT; - is the standard output", storeBackup},
 		{"keys list", "-config FILE", "list the signing keys", keysList},
 		{"keys rotate", "-config FILE", "make a new signing key and let it take over", keysRotate},
 		{"plugin keygen", "KEY", "make a key that signs plugins, and print its public half", pluginKeygen},

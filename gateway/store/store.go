@@ -68,6 +68,9 @@ type Engine interface {
 	// Tx runs f in one transaction that may write, and commits when f returns nil. Rows that
 	// f has read with [Dialect.Lock] cannot change before its end.
 	Tx(ctx context.Context, f func(Conn) error) error
+	// Snapshot runs f on one state of the database, whatever others commit meanwhile; f only
+	// reads. With lock nobody else can write while f runs, if f runs [Dialect.LockTables].
+	Snapshot(ctx context.Context, lock bool, f func(Conn) error) error
 	// Classify says what kind of failure err is. It is asked about errors of the engine only.
 	Classify(err error) Class
 	Dialect() Dialect
@@ -82,6 +85,9 @@ type Dialect struct {
 	Clock      string // the database's own time at this moment
 	HasTable   string // query: how many tables have the name $1
 	Exclusive  string // statement: at most one transaction gets beyond it. May be empty
+	Unhurried  string // statement: this transaction may take as long as it needs. May be empty
+	LockTables string // statement: nobody else writes to the tables named at %s. May be empty
+	Columns    string // query: table and column of every column of the tables shield_*
 	Migrations fs.FS  // 0001_name.sql, ...
 }
 

@@ -35,6 +35,14 @@ const (
 // calls fail with [store.ErrUnavailable] until it is up. It fails when the URL cannot be
 // understood; the error does not quote it.
 func Open(_ context.Context, url string, poolSize int) (*store.Store, error) {
+	e, err := open(url, poolSize)
+	if err != nil {
+		return nil, err
+	}
+	return store.New(e), nil
+}
+
+func open(url string, poolSize int) (*engine, error) {
 	if poolSize < 1 || poolSize > 1<<16 {
 		return nil, fmt.Errorf("postgres: pool size %d is not between 1 and 65536", poolSize)
 	}
@@ -69,7 +77,7 @@ func Open(_ context.Context, url string, poolSize int) (*store.Store, error) {
 		pool.Close()
 		return nil, fmt.Errorf("postgres: make pool: %w", err)
 	}
-	return store.New(&engine{conn: conn{pool}, pool: pool, urgent: urgent}), nil
+	return &engine{conn: conn{pool}, pool: pool, urgent: urgent}, nil
 }
 
 type engine struct {
@@ -93,6 +101,12 @@ func (e *engine) Dialect() store.Dialect {
 		HasTable:   `SELECT count(*) FROM information_schema.tables WHERE table_schema = current_schema() AND table_name = $1`,
 		Exclusive: `SET LOCAL statement_timeout = 0;
 			SELECT pg_advisory_xact_lock(hashtextextended('shield migrations in ' || current_schema(), 0))`,
+		// A lock that somebody keeps is told rather than waited for without an end.
+		Unhurried: `SET LOCAL statement_timeout = 0; SET LOCAL idle_in_transaction_session_timeout = 0;
+			SET LOCAL lock_timeout = '30s'`,
+		LockTables: `LOCK TABLE %s IN EXCLUSIVE MODE`,
+		Columns: `SELECT CAST(table_name AS text), CAST(column_name AS text) FROM information_schema.columns
+			WHERE table_schema = current_schema() AND table_name LIKE 'shield\_%'`,
 		Migrations: files,
 	}
 }
@@ -101,6 +115,13 @@ func (e *engine) Dialect() store.Dialect {
 // named here lest somebody changed it, the store's locks and conditions are all it needs.
 func (e *engine) Tx(ctx context.Context, f func(store.Conn) error) error {
 	options := pgx.TxOptions{IsoLevel: pgx.ReadCommitted, AccessMode: pgx.ReadWrite}
+	return pgx.BeginTxFunc(ctx, e.pool, options, func(tx pgx.Tx) error { return f(conn{tx}) })
+}
+
+// Snapshot implements [store.Engine]. A lock of a table comes before the first read, which is
+// what fixes the state.
+func (e *engine) Snapshot(ctx context.Context, _ bool, f func(store.Conn) error) error {
+	options := pgx.TxOptions{IsoLevel: pgx.RepeatableRead, AccessMode: pgx.ReadWrite} // only such a transaction may lock
 	return pgx.BeginTxFunc(ctx, e.pool, options, func(tx pgx.Tx) error { return f(conn{tx}) })
 }
 

@@ -33,6 +33,14 @@ const readers = 4
 // Open returns a store on the file path. It makes the file (mode 0600) and its directory
 // (mode 0700) if they are not there, and takes the rights of others on the file away.
 func Open(ctx context.Context, path string) (*store.Store, error) {
+	e, err := open(ctx, path)
+	if err != nil {
+		return nil, err
+	}
+	return store.New(e), nil
+}
+
+func open(ctx context.Context, path string) (*engine, error) {
 	if err := prepare(path); err != nil {
 		return nil, fmt.Errorf("sqlite: %w", err)
 	}
@@ -55,7 +63,7 @@ func Open(ctx context.Context, path string) (*store.Store, error) {
 	}
 	reader.SetMaxOpenConns(readers)
 	reader.SetMaxIdleConns(readers)
-	return store.New(&engine{writer: writer, reader: reader}), nil
+	return &engine{writer: writer, reader: reader}, nil
 }
 
 // prepare makes the file before SQLite does, which would give it the mode of the umask. The
@@ -100,8 +108,10 @@ func (e *engine) Dialect() store.Dialect {
 		panic(err) // only for a path that is not valid
 	}
 	return store.Dialect{
-		Clock:      "CAST(unixepoch('subsec') * 1000000 AS integer)",
-		HasTable:   `SELECT count(*) FROM sqlite_schema WHERE type = 'table' AND name = $1`,
+		Clock:    "CAST(unixepoch('subsec') * 1000000 AS integer)",
+		HasTable: `SELECT count(*) FROM sqlite_schema WHERE type = 'table' AND name = $1`,
+		Columns: `SELECT m.name, p.name FROM sqlite_schema m JOIN pragma_table_info(m.name) p
+			WHERE m.type = 'table' AND m.name LIKE 'shield\_%' ESCAPE '\'`,
 		Migrations: files,
 	}
 }
@@ -128,6 +138,39 @@ func (e *engine) Tx(ctx context.Context, f func(store.Conn) error) (err error) {
 		return err
 	}
 	return tx.Commit()
+}
+
+// Snapshot implements [store.Engine]. A reader of the write-ahead log sees the state at its
+// first read until it ends; whoever locks is the writer.
+func (e *engine) Snapshot(ctx context.Context, lock bool, f func(store.Conn) error) error {
+	db := e.reader
+	if lock {
+		db = e.writer
+	}
+	tx, err := db.BeginTx(ctx, nil)
+	if err != nil {
+		return err
+	}
+	defer func() { _ = tx.Rollback() }() // there is nothing to commit
+	return f(conn{tx})
+}
+
+// Backup writes the database into a new file (mode 0600), as it is at this moment and
+// without the space that it does not need. Others go on reading and writing.
+func (e *engine) Backup(ctx context.Context, path string) error {
+	f, err := os.OpenFile(path, os.O_CREATE|os.O_EXCL|os.O_RDWR, 0o600) // SQLite would go by the umask
+	if err != nil {
+		return err
+	}
+	defer f.Close()
+	_, err = e.writer.ExecContext(ctx, `VACUUM INTO ?1`, path)
+	if err == nil {
+		err = f.Sync()
+	}
+	if err != nil {
+		return errors.Join(err, os.Remove(path))
+	}
+	return nil
 }
 
 // Urgent implements [store.Engine]. Readers wait for nobody and soon give their connection
