@@ -3,6 +3,7 @@ package postgres_test
 import (
 	"context"
 	"errors"
+	"flag"
 	"io"
 	"net"
 	"net/url"
@@ -41,6 +42,12 @@ var engine = storetest.Engine{
 func TestMain(m *testing.M) { os.Exit(storetest.Main(m, engine)) }
 
 func TestStore(t *testing.T) { storetest.Run(t, engine) }
+
+var record = flag.Bool("record", false, "record what this release says to its database; see docs/migrations.md")
+
+func TestReleasesRunOnThisSchema(t *testing.T) {
+	storetest.Release(t, engine, *record, postgres.OpenEngine)
+}
 
 func TestOpenDoesNotNeedTheServer(t *testing.T) {
 	l, err := net.Listen("tcp", "127.0.0.1:0")

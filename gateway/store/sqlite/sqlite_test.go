@@ -4,6 +4,7 @@ import (
 	"context"
 	"database/sql"
 	"errors"
+	"flag"
 	"os"
 	"path/filepath"
 	"testing"
@@ -41,6 +42,12 @@ func beside(t testing.TB, where string) *sql.DB {
 func TestMain(m *testing.M) { os.Exit(storetest.Main(m, engine)) }
 
 func TestStore(t *testing.T) { storetest.Run(t, engine) }
+
+var record = flag.Bool("record", false, "record what this release says to its database; see docs/migrations.md")
+
+func TestReleasesRunOnThisSchema(t *testing.T) {
+	storetest.Release(t, engine, *record, sqlite.OpenEngine)
+}
 
 func TestFilesAreTheOwnersAlone(t *testing.T) {
 	dir := filepath.Join(t.TempDir(), "data")

@@ -1,0 +1,12 @@
+package postgres
+
+import (
+	"context"
+
+	"github.com/materi/shield/gateway/store"
+)
+
+// OpenEngine opens the engine without the store on it.
+func OpenEngine(_ context.Context, where string) (store.Engine, error) {
+	return open(where, 4)
+}
