@@ -92,7 +92,7 @@ type Database struct {
 
 // Redis is the section of Redis.
 type Redis struct {
-	URL       Secret `yaml:"url" format:"redis" env:"REDIS_URL" doc:"redis://, rediss:// or unix://. Empty: Redis is not used."`
+	URL       Secret `yaml:"url" format:"redis" env:"REDIS_URL" doc:"redis://, rediss:// or unix://; redis-sentinel://HOST:PORT,.../MASTER; redis-cluster://HOST:PORT,... (rediss-... by TLS). Empty: Redis is not used."`
 	KeyPrefix string `yaml:"key_prefix" format:"word" doc:"Put before every key, so that installations can share a server."`
 }
 

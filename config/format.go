@@ -360,6 +360,9 @@ func database(s string) error {
 }
 
 func redis(s string) error {
+	if _, group, err := ParseRedisGroup(s); group {
+		return err
+	}
 	u, err := url.Parse(s)
 	wrong := errors.New("is not a Redis server; write redis://, rediss:// or unix:// and where it is")
 	if err != nil || u.Opaque != "" {

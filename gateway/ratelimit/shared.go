@@ -3,6 +3,7 @@ package ratelimit
 import (
 	"context"
 	"crypto/rand"
+	"crypto/tls"
 	"errors"
 	"fmt"
 	"log/slog"
@@ -30,15 +31,35 @@ const (
 	presence = 15 * time.Second
 )
 
-// Dial returns a client for the Redis of the configuration. It does not connect yet. It
-// never tries twice: go-redis would spend 1.7 s on a server that is down, and a limit has
-// somewhere else to go.
+// Dial returns a client for the Redis of the configuration: one server, one that sentinels
+// name, or a cluster. It does not connect yet. It never tries twice: go-redis would spend
+// 1.7 s on a server that is down, and a limit has somewhere else to go.
 func Dial(cfg config.Redis) (redis.UniversalClient, error) {
+	logging.Disable() // go-redis writes lines of its own form; what it has to say is in its errors
+	group, is, err := config.ParseRedisGroup(cfg.URL.Reveal())
+	switch {
+	case err != nil:
+		return nil, errors.New("redis url cannot be parsed") // err may hold the password
+	case is && group.Master != "":
+		return redis.NewFailoverClient(&redis.FailoverOptions{
+			MasterName: group.Master, SentinelAddrs: group.Addrs, DB: group.DB, TLSConfig: tlsOf(group),
+			Username: group.Username, Password: group.Password.Reveal(),
+			SentinelUsername: group.SentinelUsername, SentinelPassword: group.SentinelPassword.Reveal(),
+			MaxRetries: -1, DialerRetries: 1, DialTimeout: probeTimeout, ReadTimeout: probeTimeout, WriteTimeout: probeTimeout,
+			ContextTimeoutEnabled: true,
+		}), nil
+	case is:
+		return redis.NewClusterClient(&redis.ClusterOptions{
+			Addrs: group.Addrs, TLSConfig: tlsOf(group), Username: group.Username, Password: group.Password.Reveal(),
+			MaxRetries: -1, DialerRetries: 1, DialTimeout: probeTimeout, ReadTimeout: probeTimeout, WriteTimeout: probeTimeout,
+			ContextTimeoutEnabled:    true,
+			MaintNotificationsConfig: &maintnotifications.Config{Mode: maintnotifications.ModeDisabled},
+		}), nil
+	}
 	o, err := redis.ParseURL(cfg.URL.Reveal())
 	if err != nil {
-		return nil, errors.New("redis url cannot be parsed") // err may hold the password
+		return nil, errors.New("redis url cannot be parsed") // as above
 	}
-	logging.Disable() // go-redis writes lines of its own form; what it has to say is in its errors
 	o.MaxRetries = -1
 	o.DialerRetries = 1
 	o.DialTimeout = probeTimeout
@@ -47,6 +68,15 @@ func Dial(cfg config.Redis) (redis.UniversalClient, error) {
 	o.ContextTimeoutEnabled = true
 	o.MaintNotificationsConfig = &maintnotifications.Config{Mode: maintnotifications.ModeDisabled}
 	return redis.NewClient(o), nil
+}
+
+// tlsOf returns how to speak TLS with a group, each server under the name that it is called
+// by; nil for in clear.
+func tlsOf(g config.RedisGroup) *tls.Config {
+	if !g.TLS {
+		return nil
+	}
+	return &tls.Config{MinVersion: tls.VersionTLS12}
 }
 
 // shared keeps budgets in Redis. Once Redis failed it is left alone until a probe finds
@@ -128,6 +158,9 @@ func (s *shared) probe(ctx context.Context) {
 	call, cancel := context.WithTimeout(ctx, probeTimeout)
 	defer cancel()
 	count, err := heartbeat.Run(call, s.client, []string{s.presenceKey()}, s.self, int(presence.Seconds())).Int64()
+	if err == nil {
+		err = s.others(call)
+	}
 	if ctx.Err() != nil {
 		return
 	}
@@ -138,6 +171,19 @@ func (s *shared) probe(ctx context.Context) {
 	s.alive.Store(count)
 	s.metrics.replicas.Set(float64(count))
 	s.setUp()
+}
+
+// others asks the servers of a cluster that the heartbeat did not: while one is gone its part
+// of the budgets is, too, and a probe that said otherwise would send requests there again
+// and again.
+func (s *shared) others(ctx context.Context) error {
+	cluster, ok := s.client.(*redis.ClusterClient)
+	if !ok {
+		return nil
+	}
+	return cluster.ForEachMaster(ctx, func(ctx context.Context, server *redis.Client) error {
+		return server.Ping(ctx).Err()
+	})
 }
 
 // leave takes this replica off the list. If it fails, presence runs out by itself.
