@@ -101,6 +101,9 @@ start_redis() {
 }
 
 need xmlsec1 xmlsec1 # what gateway/xmlsig is held to
+need age age         # deploy/backup
+need pg_dump postgresql-client
+need redis-server redis-server # for failovers, whatever REDIS_URL names
 [ -n "${DATABASE_URL:-}" ] || start_postgres
 [ -n "${REDIS_URL:-}" ] || start_redis
 "$@"

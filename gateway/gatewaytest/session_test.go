@@ -261,9 +261,15 @@ func TestSuspendedUserIsLockedOut(t *testing.T) {
 // sibling is a second gateway of the same installation, behind the same public URL.
 func (g *gate) sibling(t testing.TB) *gate {
 	t.Helper()
-	return g.in.start(t, func(c *config.Config) {
+	return g.heir(t, g.in)
+}
+
+// heir is a gateway of another installation that takes the place of this one's.
+func (g *gate) heir(t testing.TB, in *installation, change ...func(*config.Config)) *gate {
+	t.Helper()
+	return in.start(t, append(change, func(c *config.Config) {
 		c.Server.PublicURL, c.Token.Issuer, c.Token.Audience = g.cfg.Server.PublicURL, g.cfg.Token.Issuer, g.cfg.Token.Audience
-	})
+	})...)
 }
 
 func TestLogoutIsFeltByAnotherGatewayWithinASecond(t *testing.T) {
