@@ -138,7 +138,7 @@ var rules = []rule{
 	{
 		"net/http is another HTTP, with other opinions on what a request is; it is for asking other issuers and what plugins may ask, not for serving",
 		// edge takes names and formats from it; the program asks for its health; testbed and samlpeer are of tests
-		only("net/http", "gateway/token", "gateway/plugin/egress", "gateway/edge", "gateway/testbed", "gateway/samlpeer", "cmd/shield", "examples"),
+		only("net/http", "gateway/token", "gateway/plugin/egress", "gateway/edge", "gateway/testbed", "gateway/samlpeer", "cmd/shield", "examples", "deploy"),
 	},
 	{
 		"secrets and tokens are drawn from crypto/rand alone",
@@ -204,7 +204,9 @@ var domains = []struct {
 }
 
 // own reports whether a package is of this module.
-func own(p string) bool { return below(p, "gateway", "config", "sdk", "plugins", "cmd", "examples") }
+func own(p string) bool {
+	return below(p, "gateway", "config", "sdk", "plugins", "cmd", "examples", "deploy")
+}
 
 func standard(p string) bool {
 	first, _, _ := strings.Cut(p, "/")
@@ -217,7 +219,7 @@ func below(p string, roots ...string) bool {
 }
 
 // only breaks for packages that import dependency, or anything below it, without being one
-// of those that may. "gateway" stands for the assembly alone; "cmd" and "examples" for all
+// of those that may. "gateway" stands for the assembly alone; "cmd", "examples" and "deploy" for all
 // below them.
 func only(dependency string, may ...string) func(from, to string) bool {
 	return func(from, to string) bool {
@@ -225,7 +227,7 @@ func only(dependency string, may ...string) func(from, to string) bool {
 			return false
 		}
 		return !slices.ContainsFunc(may, func(m string) bool {
-			return from == m || (m == "cmd" || m == "examples") && below(from, m)
+			return from == m || (m == "cmd" || m == "examples" || m == "deploy") && below(from, m)
 		})
 	}
 }
