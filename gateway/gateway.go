@@ -333,6 +333,7 @@ func (g *Gateway) Run(ctx context.Context) error {
 	}
 	g.log.Info("draining")
 	g.admin.Drain()
+	g.public.Drain()
 	wait(g.cfg.Server.Timeouts.Grace)
 	bound, cancel := context.WithTimeout(context.Background(), g.cfg.Server.Timeouts.Drain)
 	defer cancel()

@@ -161,6 +161,9 @@ func (s *Server) answer(ctx *fasthttp.RequestCtx, r *Record, err error) {
 func (s *Server) end(ctx *fasthttp.RequestCtx, r *Record) {
 	r.status = ctx.Response.StatusCode()
 	ctx.Response.Header.Set("X-Request-ID", r.RequestID)
+	if s.leaving.Load() {
+		ctx.SetConnectionClose()
+	}
 	if r.stream != nil {
 		r.stream.finish = func() { s.write(r) }
 		return

@@ -41,6 +41,7 @@ type Server struct {
 	metrics *metrics
 	conns   *connections
 	http    *fasthttp.Server
+	leaving atomic.Bool
 	stopped atomic.Bool
 }
 
@@ -124,6 +125,12 @@ func (s *Server) Serve(ln net.Listener) error {
 	}
 	return nil
 }
+
+// Drain makes every answer from now on the last one of its connection, while requests are
+// served as before. A client that is told so opens its next connection, which a load balancer
+// takes elsewhere; one that is not may have its request on the way when [Server.Shutdown]
+// closes the connection, and has to guess whether it was served.
+func (s *Server) Drain() { s.leaving.Store(true) }
 
 // Shutdown stops accepting, closes idle connections, waits until the running requests are
 // answered, and then returns. When ctx ends first it closes what is left and returns its

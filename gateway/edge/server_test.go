@@ -361,6 +361,52 @@ func TestSlowClientsAreTold(t *testing.T) {
 	}
 }
 
+// Whoever keeps a connection over the end of the server loses what he sends at that moment.
+func TestDrainServesAndLetsConnectionsEnd(t *testing.T) {
+	running, release := make(chan struct{}), make(chan struct{})
+	b := start(t, func(ctx *fasthttp.RequestCtx) error {
+		switch edge.Path(ctx) {
+		case "/slow":
+			close(running)
+			<-release
+		case "/fails":
+			return edge.BadRequest("BAD", "Bad.", nil)
+		case "/stream":
+			edge.Stream(ctx, io.NopCloser(strings.NewReader("stream")), -1)
+			return nil
+		}
+		return ok(ctx)
+	})
+	kept := b.dial(t)
+	keptReader := bufio.NewReader(kept)
+	write(t, kept, target("/"))
+	if got := readAnswer(t, keptReader, "GET"); got.closes {
+		t.Error("a connection ends before there is a reason")
+	}
+	busy := b.dial(t)
+	write(t, busy, target("/slow"))
+	<-running
+
+	b.server.Drain()
+	close(release)
+	for name, conn := range map[string]net.Conn{"/slow": busy, "/": kept, "/fails": b.dial(t), "/stream": b.dial(t)} {
+		reader := keptReader
+		if conn != kept {
+			reader = bufio.NewReader(conn)
+		}
+		if name != "/slow" { // which was sent before
+			write(t, conn, target(name))
+		}
+		got := readAnswer(t, reader, "GET")
+		if want := map[bool]int{true: 400, false: 200}[name == "/fails"]; got.status != want || !got.closes {
+			t.Errorf("%s = %d, closes %v; want %d and an end", name, got.status, got.closes, want)
+		}
+		if _, err := reader.ReadByte(); err != io.EOF {
+			t.Errorf("%s: then %v, want the connection closed", name, err)
+		}
+	}
+}
+
 func TestShutdownFinishesWhatRuns(t *testing.T) {
 	running, release := make(chan struct{}), make(chan struct{})
 	b := start(t, func(ctx *fasthttp.RequestCtx) error {

@@ -81,7 +81,14 @@ func TestTermDrainsBeforeTheEnd(t *testing.T) {
 		a, err := g.try(http.MethodGet, "/ready/", nil)
 		return err == nil && a.status == http.StatusServiceUnavailable && strings.Contains(string(a.body), "shutting down")
 	})
-	g.get(t, "/stripped/late").ok(t, http.StatusOK) // whoever has not heard yet is served
+	late, err := g.http.Get(g.base + "/stripped/late") // by whoever has not heard yet
+	if err != nil {
+		t.Fatal(err)
+	}
+	_ = late.Body.Close()
+	if late.StatusCode != http.StatusOK || !late.Close {
+		t.Errorf("late request = %d, closes %v; want 200 and to be told to leave", late.StatusCode, late.Close)
+	}
 	eventually(t, "it stops accepting", func() bool { return !g.accepts() })
 	select {
 	case err := <-g.ended:
