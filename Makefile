@@ -36,6 +36,10 @@ test: ## every test, with the race detector, against real Postgres and Redis
 verify-deploy: ## every check of deploy/, with a table of them
 	@deploy/verify/run.sh
 
+.PHONY: rehearse
+rehearse: ## rollouts and failures while people use three gateways: a table
+	@deploy/rehearse/rollout.sh
+
 .PHONY: bench
 bench: ## benchmarks, as ratios in one run
 	deploy/test/servers.sh go test -run '^$$' -bench . -benchmem ./gateway/... ./plugins/... ./sdk/...
