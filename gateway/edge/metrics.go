@@ -31,6 +31,8 @@ func newMetrics(reg prometheus.Registerer) (*metrics, error) {
 			Buckets: []float64{.0005, .001, .0025, .005, .01, .025, .05, .1, .25, .5, 1, 2.5, 5},
 		}, []string{"method", "endpoint"}),
 	}
+	// The rate of errors is to be known, and zero, before there is one.
+	m.requests.WithLabelValues(methodLabel(""), endpointRejected, "503")
 	for _, c := range []prometheus.Collector{m.requests, m.seconds} {
 		if err := reg.Register(c); err != nil {
 			return nil, fmt.Errorf("register metrics: %w", err)

@@ -32,7 +32,10 @@ type Record struct {
 	host      string
 	scheme    string
 	client    netip.Addr
+	now       func() time.Time // nil without a [Server]
 	start     time.Time
+	askedAt   time.Time     // when the client was told to send its body; zero: it was not
+	waited    time.Duration // for that body to begin
 	readTime  time.Duration
 	status    int
 	bytes     int64
@@ -91,6 +94,16 @@ func Scheme(ctx *fasthttp.RequestCtx) string { return RecordOf(ctx).scheme }
 // ClientIP returns the address of the client: the peer of the connection or, behind trusted
 // proxies only, what they say. It is never an IPv4 address in IPv6 form and has no zone.
 func ClientIP(ctx *fasthttp.RequestCtx) netip.Addr { return RecordOf(ctx).client }
+
+// Held returns how long the gateway has had a request: since its head was there, without
+// the wait for a body that the client was told to send. It is zero without a [Server].
+func Held(ctx *fasthttp.RequestCtx) time.Duration {
+	r := RecordOf(ctx)
+	if r.now == nil {
+		return 0
+	}
+	return r.now().Sub(r.start) - r.waited
+}
 
 // Match looks a request up in a table by its canonical host, path and method, and names the
 // endpoint in the record.

@@ -34,11 +34,12 @@ func (s *Server) expect(ctx *fasthttp.RequestCtx) int {
 		s.reject(ctx, r, refusal)
 		return r.status
 	}
-	if s.admit == nil {
-		return fasthttp.StatusContinue
+	var err error
+	if s.admit != nil {
+		err = s.call(ctx, s.admit)
 	}
-	err := s.call(ctx, s.admit)
 	if err == nil {
+		r.askedAt = s.now()
 		return fasthttp.StatusContinue
 	}
 	s.answer(ctx, r, err)
@@ -49,6 +50,7 @@ func (s *Server) expect(ctx *fasthttp.RequestCtx) int {
 // begin makes the record of a request and checks its head, once per request.
 func (s *Server) begin(ctx *fasthttp.RequestCtx) (*Record, *Error) {
 	if r, ok := ctx.UserValue(recordKey{}).(*Record); ok {
+		r.waited = s.now().Sub(r.askedAt)
 		return r, nil
 	}
 	r := s.newRecord(ctx)
@@ -75,6 +77,7 @@ func (s *Server) begin(ctx *fasthttp.RequestCtx) (*Record, *Error) {
 func (s *Server) newRecord(ctx *fasthttp.RequestCtx) *Record {
 	r := &Record{
 		RequestID: newID(),
+		now:       s.now,
 		start:     s.now(),
 		scheme:    "http",
 		client:    remoteAddr(ctx),

@@ -172,7 +172,7 @@ func TestMetricsAndRecordsHoldNothingThatAClientMadeUp(t *testing.T) {
 		t.Errorf("records = %v", records)
 	}
 	want := map[string]float64{
-		"rejected GET 400": 1, "rejected other 400": 1, "rejected other 405": 1, "things GET 200": 1, "unmatched GET 404": 1,
+		"rejected GET 400": 1, "rejected other 400": 1, "rejected other 405": 1, "rejected other 503": 0, "things GET 200": 1, "unmatched GET 404": 1,
 	}
 	if diff := cmp.Diff(want, counted(t, b)); diff != "" {
 		t.Errorf("materi_shield_requests_total (-want +got):\n%s", diff)

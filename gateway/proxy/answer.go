@@ -18,12 +18,13 @@ import (
 const smallAnswer = 16 << 10
 
 // answer copies the head of an upstream's answer and lets its body follow.
-func (f *forwarder) answer(ctx *fasthttp.RequestCtx, x *exchange, resp *fasthttp.Response) error {
+func (f *forwarder) answer(ctx *fasthttp.RequestCtx, w *watch, x *exchange, resp *fasthttp.Response) error {
 	b := &answerBody{
 		conn: x.conn, resp: resp, from: resp.BodyStream(), declared: resp.Header.ContentLength(),
 		reusable: x.sent && !resp.ConnectionClose(),
 	}
 	if b.from == nil { // HEAD, 204, 304
+		w.start()
 		copyHead(ctx, resp)
 		if ctx.IsHead() && b.declared >= 0 {
 			ctx.Response.Header.SetContentLength(b.declared)
@@ -38,11 +39,13 @@ func (f *forwarder) answer(ctx *fasthttp.RequestCtx, x *exchange, resp *fasthttp
 			_ = b.Close()
 			return f.failure(err)
 		}
+		w.start()
 		copyHead(ctx, resp)
 		ctx.Response.SetBodyRaw(data)
 		b.complete = true
 		return b.Close()
 	}
+	w.start()
 	copyHead(ctx, resp)
 	ctx.Response.ImmediateHeaderFlush = true
 	edge.Stream(ctx, b, int64(max(b.declared, -1)))

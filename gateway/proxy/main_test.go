@@ -155,6 +155,7 @@ type setup struct {
 	options  proxy.Options
 	identity proxy.Identity
 	server   config.Server
+	now      func() time.Time
 }
 
 func start(t testing.TB, addr string, change ...func(*setup)) *bed {
@@ -181,7 +182,7 @@ func start(t testing.TB, addr string, change ...func(*setup)) *bed {
 		t.Fatalf("Handler() = %v", err)
 	}
 	server, err := edge.New(edge.Options{
-		Config: s.server, Handler: h, AccessLog: true, Registerer: b.reg, Log: slog.New(slog.NewJSONHandler(b.log, nil)),
+		Config: s.server, Handler: h, AccessLog: true, Registerer: b.reg, Log: slog.New(slog.NewJSONHandler(b.log, nil)), Now: s.now,
 	})
 	if err != nil {
 		t.Fatal(err)

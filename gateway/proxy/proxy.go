@@ -46,6 +46,7 @@ type Proxy struct {
 	trace      bool
 	ownCookies [][]byte
 	failures   *prometheus.CounterVec
+	own        *prometheus.HistogramVec
 }
 
 // defaultTimeout is for routes that do not say: without one a dead upstream would hold its
@@ -64,6 +65,11 @@ func New(o Options) (*Proxy, error) {
 			Name: "materi_shield_upstream_failures_total",
 			Help: "Requests that an upstream did not answer, by upstream and kind.",
 		}, []string{"upstream", "kind"}),
+		own: prometheus.NewHistogramVec(prometheus.HistogramOpts{
+			Name:    "materi_shield_gateway_duration_seconds",
+			Help:    "Time that the gateway itself spent on a proxied request, without its client and its upstream.",
+			Buckets: []float64{.00005, .0001, .00025, .0005, .001, .0025, .005, .01, .025, .05, .1, .25, 1},
+		}, []string{"endpoint"}),
 	}
 	for _, name := range o.OwnCookies {
 		p.ownCookies = append(p.ownCookies, []byte(name))
@@ -80,8 +86,11 @@ func New(o Options) (*Proxy, error) {
 			return nil, fmt.Errorf("proxy: upstream %q: %w", c.Name, err)
 		}
 		p.upstreams[c.Name] = u
+		for _, kind := range failureKinds {
+			p.failures.WithLabelValues(c.Name, kind)
+		}
 	}
-	if err := o.Registerer.Register(p.failures); err != nil {
+	if err := errors.Join(o.Registerer.Register(p.failures), o.Registerer.Register(p.own)); err != nil {
 		return nil, fmt.Errorf("proxy: register metrics: %w", err)
 	}
 	return p, nil
@@ -99,6 +108,7 @@ func (p *Proxy) Close() {
 type forwarder struct {
 	*Proxy
 	upstream  *upstream
+	own       prometheus.Observer
 	identity  Identity
 	strip     string
 	limit     int64
@@ -117,7 +127,7 @@ func (p *Proxy) Handler(route config.Route, identity Identity) (edge.Handler, er
 		return nil, fmt.Errorf("proxy: route %q: there is no upstream %q", route.Name, route.Upstream)
 	}
 	f := &forwarder{
-		Proxy: p, upstream: u, identity: identity,
+		Proxy: p, upstream: u, own: p.own.WithLabelValues(route.Name), identity: identity,
 		strip: strings.TrimSuffix(route.StripPrefix, "/"), limit: int64(route.BodyBytes),
 		timeout: route.Timeout, authorize: route.Auth == "public",
 	}
@@ -149,6 +159,9 @@ func (f *forwarder) serve(ctx *fasthttp.RequestCtx) error {
 	buf := pieces.Get().(*[]byte)
 	defer pieces.Put(buf)
 	*buf = f.appendHead((*buf)[:0], ctx, body != nil, size)
+	w := &watch{ctx: ctx}
+	defer func() { f.own.Observe(w.total().Seconds()) }()
+	w.stop()
 	up := &upload{body: body, chunked: size < 0}
 	if *buf, err = up.begin(*buf); err != nil {
 		return err
@@ -170,8 +183,18 @@ func (f *forwarder) serve(ctx *fasthttp.RequestCtx) error {
 		return f.failure(err)
 	}
 	handedOver = true
-	return f.answer(ctx, x, resp)
+	return f.answer(ctx, w, x, resp)
 }
+
+// How an upstream may fail to answer.
+const (
+	failedBroken  = "broken"
+	failedBusy    = "busy"
+	failedConnect = "connect"
+	failedTimeout = "timeout"
+)
+
+var failureKinds = []string{failedBroken, failedBusy, failedConnect, failedTimeout}
 
 // failure translates once what went wrong between the gateway and the upstream. An error
 // about the client's own body is already the answer.
@@ -179,15 +202,15 @@ func (f *forwarder) failure(err error) error {
 	if e, ok := errors.AsType[*edge.Error](err); ok {
 		return e
 	}
-	kind, answer := "broken", edge.NewError(fasthttp.StatusBadGateway, "BAD_GATEWAY", "The service behind the gateway failed.", err)
+	kind, answer := failedBroken, edge.NewError(fasthttp.StatusBadGateway, "BAD_GATEWAY", "The service behind the gateway failed.", err)
 	var timeout interface{ Timeout() bool }
 	switch {
 	case errors.Is(err, errBusy):
-		kind, answer = "busy", edge.Unavailable("The service behind the gateway is busy.", time.Second, err)
+		kind, answer = failedBusy, edge.Unavailable("The service behind the gateway is busy.", time.Second, err)
 	case errors.Is(err, errConnect):
-		kind = "connect"
+		kind = failedConnect
 	case errors.As(err, &timeout) && timeout.Timeout():
-		kind = "timeout"
+		kind = failedTimeout
 		answer = edge.NewError(fasthttp.StatusGatewayTimeout, "GATEWAY_TIMEOUT", "The service behind the gateway did not answer in time.", err)
 	}
 	f.failures.WithLabelValues(f.upstream.name, kind).Inc()
