@@ -58,6 +58,9 @@ type Store interface {
 	DropMail(ctx context.Context, id string) error
 	// CountMail returns how many mails wait, claimed ones included.
 	CountMail(ctx context.Context) (int64, error)
+	// OldestMail returns when the mail was made that waits longest, and the zero time if none
+	// waits.
+	OldestMail(ctx context.Context) (time.Time, error)
 }
 
 // Bounds of a message: those of RFC 5321 for an address, and for a link what still fits on

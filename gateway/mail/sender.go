@@ -183,7 +183,12 @@ func (s *Sender) round(ctx context.Context) (int, error) {
 	if err != nil {
 		return len(mails), fmt.Errorf("count mail: %w", err)
 	}
+	oldest, err := s.store.OldestMail(ctx)
+	if err != nil {
+		return len(mails), fmt.Errorf("find the oldest mail: %w", err)
+	}
 	s.metrics.queue.Set(float64(waiting))
+	s.metrics.wait(oldest, s.now())
 	return len(mails), nil
 }
 

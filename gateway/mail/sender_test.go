@@ -38,9 +38,12 @@ func TestDeadServerLosesNothing(t *testing.T) {
 	p.start(t)
 	eventually(t, "ten failed tries", func() bool { return p.metric(t, "materi_mail_total", "retried") == mails })
 	eventually(t, "the gauge", func() bool { return p.metric(t, "materi_mail_queue", "") == mails })
+	p.clock.move(29 * time.Second)
+	p.Wake()
+	eventually(t, "the age of the oldest", func() bool { return p.metric(t, "materi_mail_oldest_seconds", "") == 29 })
 
 	again := serve(t, first.address, tlsConfig, false)
-	p.clock.move(31 * time.Second)
+	p.clock.move(2 * time.Second)
 	p.Wake()
 	ids := map[string]bool{}
 	for range mails {
@@ -54,6 +57,7 @@ func TestDeadServerLosesNothing(t *testing.T) {
 		t.Errorf("%d different mails arrived, want %d", len(ids), mails)
 	}
 	eventually(t, "the empty queue", func() bool { n, _ := p.store.CountMail(t.Context()); return n == 0 })
+	eventually(t, "no oldest", func() bool { p.Wake(); return p.metric(t, "materi_mail_oldest_seconds", "") == 0 })
 }
 
 func TestPauseDoublesAndMailIsGivenUp(t *testing.T) {

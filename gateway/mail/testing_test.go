@@ -82,6 +82,18 @@ func (m *memory) CountMail(context.Context) (int64, error) {
 	return int64(len(m.mails)), m.broken
 }
 
+func (m *memory) OldestMail(context.Context) (time.Time, error) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	var oldest time.Time
+	for _, q := range m.mails {
+		if oldest.IsZero() || q.CreatedAt.Before(oldest) {
+			oldest = q.CreatedAt
+		}
+	}
+	return oldest, m.broken
+}
+
 func (m *memory) get(id string) (Queued, bool) {
 	m.mu.Lock()
 	defer m.mu.Unlock()

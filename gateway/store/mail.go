@@ -58,6 +58,14 @@ func (s *Store) CountMail(ctx context.Context) (int64, error) {
 	return n, err
 }
 
+// OldestMail returns when the mail was made that waits longest, claimed ones included, and
+// the zero time if none waits.
+func (s *Store) OldestMail(ctx context.Context) (time.Time, error) {
+	var at time.Time
+	err := s.one(ctx, "find the oldest mail", nil, `SELECT min(created_at) FROM shield_mail`, nil, &at)
+	return at, err
+}
+
 func insertMail(ctx context.Context, c Conn, m mail.Queued) error {
 	_, err := c.Exec(ctx, `INSERT INTO shield_mail (id, sealed, attempts, created_at, due_at) VALUES ($1, $2, $3, $4, $5)`,
 		m.ID, bytes(m.Sealed), m.Attempts, m.CreatedAt, m.DueAt)

@@ -55,7 +55,17 @@ func mailClaims(t *testing.T, e Engine) {
 
 func mailReturns(t *testing.T, e Engine) {
 	s := fresh(t, e)
-	m := newMail()
+	m, younger := newMail(), newMail()
+	younger.CreatedAt, younger.DueAt = m.CreatedAt.Add(time.Second), epoch.Add(1000*time.Hour)
+	oldest := func(want time.Time) {
+		t.Helper()
+		if got, err := s.OldestMail(t.Context()); err != nil || !got.Equal(want) {
+			t.Errorf("OldestMail() = %v, %v, want %v", got, err, want)
+		}
+	}
+	oldest(time.Time{})
+	commit(t, s, login.Commit{Mail: &younger})
+	oldest(younger.CreatedAt)
 	commit(t, s, login.Commit{Mail: &m})
 	claim := func(now time.Time) int {
 		t.Helper()
@@ -91,6 +101,7 @@ func mailReturns(t *testing.T, e Engine) {
 	if claim(epoch.Add(59*time.Minute)) != 0 || claim(epoch.Add(time.Hour)) != 1 {
 		t.Error("a deferred mail is not due at its time")
 	}
+	oldest(m.CreatedAt)
 	for _, id := range []string{m.ID, m.ID, account.NewID(), "x"} {
 		if err := s.DropMail(t.Context(), id); err != nil {
 			t.Errorf("DropMail() = %v", err)
@@ -99,4 +110,5 @@ func mailReturns(t *testing.T, e Engine) {
 	if claim(epoch.Add(100*time.Hour)) != 0 {
 		t.Error("a dropped mail is there")
 	}
+	oldest(younger.CreatedAt)
 }
