@@ -151,7 +151,9 @@ func (g *Gateway) buildStore(*seal.Key) (err error) {
 }
 
 func (g *Gateway) buildTokens(*seal.Key) (err error) {
-	g.keys, err = token.OpenKeyring(token.KeyringOptions{Config: g.cfg.Token, Dir: KeysDir(g.cfg), Now: g.now, Log: g.log})
+	g.keys, err = token.OpenKeyring(token.KeyringOptions{
+		Config: g.cfg.Token, Dir: KeysDir(g.cfg), Now: g.now, Log: g.log, Registerer: g.registry,
+	})
 	if err != nil {
 		return err
 	}

@@ -10,6 +10,8 @@ import (
 	"sync/atomic"
 	"time"
 
+	"github.com/prometheus/client_golang/prometheus"
+
 	"github.com/materi/shield/config"
 )
 
@@ -25,12 +27,15 @@ const (
 	reloadGap = time.Second
 )
 
-// KeyringOptions is what [OpenKeyring] needs. Log and Now are required.
+// KeyringOptions is what [OpenKeyring] needs. Log and Now are required. Without a Registerer
+// the keys are not told of in metrics.
 type KeyringOptions struct {
 	Config config.Token
 	Dir    string // where keys are made and rotated, if the configuration gives none
 	Now    func() time.Time
 	Log    *slog.Logger
+
+	Registerer prometheus.Registerer
 }
 
 // Keyring holds the keys of the gateway itself. It is safe for concurrent use.
@@ -80,7 +85,23 @@ func OpenKeyring(o KeyringOptions) (*Keyring, error) {
 	if err := k.adopt(keys); err != nil {
 		return nil, fmt.Errorf("token: open keys: %w", err)
 	}
-	return k, nil
+	return k, k.register(o.Registerer)
+}
+
+// register shows the age of the key that signs. That of a key of the configuration is not
+// known.
+func (k *Keyring) register(reg prometheus.Registerer) error {
+	if reg == nil || len(k.static) > 0 {
+		return nil
+	}
+	since := prometheus.NewGaugeFunc(prometheus.GaugeOpts{
+		Name: "materi_signing_key_activated_timestamp_seconds",
+		Help: "When the key that signs began to. Not there if the configuration gives the key.",
+	}, func() float64 { return float64(k.active().activates.Unix()) })
+	if err := reg.Register(since); err != nil {
+		return fmt.Errorf("token: register metrics: %w", err)
+	}
+	return nil
 }
 
 // readConfigured takes the keys that the configuration gives.

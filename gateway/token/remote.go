@@ -81,6 +81,9 @@ func newRemote(cfg config.Issuer, now func() time.Time, log *slog.Logger, m *rem
 		ask: make(chan struct{}, 1), fetched: make(chan struct{}),
 	}
 	m.usable.WithLabelValues(cfg.Name).Set(0)
+	for _, status := range []string{"success", "failure"} {
+		m.fetches.WithLabelValues(cfg.Name, status)
+	}
 	return r
 }
 
