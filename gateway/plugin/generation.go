@@ -44,6 +44,8 @@ type generation struct {
 	grant    *grant.Grant
 	circuits *circuit.Set // those of the generation before, if they follow the same rule
 	manifest sdk.Manifest
+	// certified is when the first certificate of the settings expires; zero: there is none.
+	certified time.Time
 
 	running int  // calls
 	waited  bool // a flow was left waiting for its person

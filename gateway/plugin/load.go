@@ -122,7 +122,9 @@ func (h *Host) generation(ctx context.Context, cfg config.Provider, running *gen
 	if err != nil {
 		return nil, err
 	}
-	g := &generation{cfg: cfg, inputs: in, tag: tagOf(f, settings), signedBy: f.signedBy, module: m}
+	g := &generation{
+		cfg: cfg, inputs: in, tag: tagOf(f, settings), signedBy: f.signedBy, module: m, certified: certifiedUntil(settings),
+	}
 	if err := h.furnish(ctx, g, l, running); err != nil {
 		return nil, errors.Join(err, m.Close(ctx))
 	}

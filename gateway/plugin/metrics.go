@@ -51,6 +51,16 @@ func (m *metrics) observe(provider string, method wire.Method, seconds float64) 
 	m.seconds.WithLabelValues(provider, method.String()).Observe(seconds)
 }
 
+// know begins to count for a provider: what did not happen yet is zero, not unknown.
+func (m *metrics) know(provider string) {
+	for _, kind := range []Kind{Trap, Exit, Timeout, Fuel, Memory, Busy, Undecodable, NotLoaded} {
+		m.faults.WithLabelValues(provider, string(kind))
+	}
+	m.loads.WithLabelValues(provider, "success")
+	m.loads.WithLabelValues(provider, "failure")
+	m.dropped.WithLabelValues(provider)
+}
+
 // forget drops what was told of a provider.
 func (m *metrics) forget(provider string) {
 	labels := prometheus.Labels{"provider": provider}
@@ -64,8 +74,8 @@ func (m *metrics) forget(provider string) {
 type states struct {
 	host *Host
 
-	mu                                                 sync.Mutex
-	up, generation, stale, draining, restarts, circuit *prometheus.GaugeVec
+	mu                                                            sync.Mutex
+	up, generation, stale, draining, restarts, circuit, certified *prometheus.GaugeVec
 }
 
 func newStates(h *Host) *states {
@@ -95,11 +105,15 @@ func newStates(h *Host) *states {
 			Name: "materi_sso_circuit_state",
 			Help: "Whether the servers of a provider are asked: 0 closed, they are; 1 open, one keeps failing; 2 half-open, one request finds out.",
 		}, []string{"provider"}),
+		certified: prometheus.NewGaugeVec(prometheus.GaugeOpts{
+			Name: "materi_plugin_certificate_expiry_timestamp_seconds",
+			Help: "When the first of the certificates (PEM) in a provider's settings expires. Not there without one.",
+		}, []string{"provider"}),
 	}
 }
 
 func (s *states) gauges() []*prometheus.GaugeVec {
-	return []*prometheus.GaugeVec{s.up, s.generation, s.stale, s.draining, s.restarts, s.circuit}
+	return []*prometheus.GaugeVec{s.up, s.generation, s.stale, s.draining, s.restarts, s.circuit, s.certified}
 }
 
 // Describe lists the metrics.
@@ -139,8 +153,13 @@ func (s *states) note(name string, st state) {
 	if st.current == nil {
 		return
 	}
+	var restarts uint64 // a module of a sandbox has no process
 	if p, ok := st.current.module.(supervised); ok {
-		s.restarts.WithLabelValues(name).Set(float64(p.Restarts()))
+		restarts = p.Restarts()
+	}
+	s.restarts.WithLabelValues(name).Set(float64(restarts))
+	if until := st.current.certified; !until.IsZero() {
+		s.certified.WithLabelValues(name).Set(float64(until.Unix()))
 	}
 }
 

@@ -125,6 +125,7 @@ func New(opts Options) (*Host, error) {
 }
 
 func (h *Host) newProvider(cfg config.Provider) *provider {
+	h.metrics.know(cfg.Name)
 	return &provider{name: cfg.Name, host: h, cfg: cfg, err: ErrPending}
 }
 
