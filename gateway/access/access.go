@@ -187,6 +187,9 @@ func newMetrics(reg prometheus.Registerer, c *cache) (*metrics, error) {
 		Name: "materi_access_cache_entries",
 		Help: "Access tokens that are remembered.",
 	}, func() float64 { n, _ := c.size(); return float64(n) })
+	for _, code := range []string{codeInvalid, codeExpired, codeRevoked, codeScope, codePermissions} {
+		refused.WithLabelValues(code)
+	}
 	m := &metrics{hits: lookups.WithLabelValues("hit"), misses: lookups.WithLabelValues("miss"), refused: refused}
 	return m, errors.Join(reg.Register(lookups), reg.Register(refused), reg.Register(entries))
 }

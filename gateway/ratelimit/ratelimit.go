@@ -104,6 +104,8 @@ func New(o Options) (*Limiter, error) {
 			return nil, fmt.Errorf("ratelimit: %q: a limit needs a name of its own", limit.Name)
 		}
 		l.limits[limit.Name] = limit
+		m.decisions.WithLabelValues(limit.Name, "allowed")
+		m.decisions.WithLabelValues(limit.Name, "refused")
 	}
 	if o.Redis != nil {
 		l.shared = newShared(o.Redis, o.Prefix, o.Log, l.metrics)

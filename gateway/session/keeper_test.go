@@ -201,6 +201,28 @@ func TestOlderThanTheTokenBeforeIsReuseEvenWithinTheGrace(t *testing.T) {
 	}
 }
 
+func TestReuseIsZeroBeforeTheFirst(t *testing.T) {
+	b := newBench(t)
+	families, err := b.reg.Gather()
+	if err != nil {
+		t.Fatal(err)
+	}
+	statuses := map[string]bool{}
+	for _, f := range families {
+		if f.GetName() != "materi_token_operations_total" {
+			continue
+		}
+		for _, m := range f.GetMetric() {
+			statuses[m.GetLabel()[0].GetValue()+" "+m.GetLabel()[1].GetValue()] = m.GetCounter().GetValue() == 0
+		}
+	}
+	for _, want := range []string{"refresh reused", "refresh success", "refresh error", "issue success", "revoke success"} {
+		if !statuses[want] {
+			t.Errorf("operations that are known to be zero: %v, want %q among them", statuses, want)
+		}
+	}
+}
+
 // value reads a metric that has these label values, in the order of the labels' names.
 func value(t testing.TB, reg *prometheus.Registry, name string, labels ...string) float64 {
 	t.Helper()

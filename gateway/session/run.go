@@ -191,6 +191,16 @@ func newMetrics(reg prometheus.Registerer) (metrics, error) {
 			Help: "Uses of a session that were not recorded.",
 		}),
 	}
+	// Known, and zero, before the first of a kind: an alert on a rate would miss that one.
+	for operation, statuses := range map[string][]string{
+		"issue":   {"success", "error"},
+		"refresh": {"success", "reused", "expired", "revoked", "invalid", "error"},
+		"revoke":  {"success", "error"},
+	} {
+		for _, status := range statuses {
+			m.operations.WithLabelValues(operation, status)
+		}
+	}
 	for _, c := range []prometheus.Collector{m.operations, m.active, m.revoked, m.pollFaults, m.unseen} {
 		if err := reg.Register(c); err != nil {
 			return metrics{}, err
