@@ -24,11 +24,14 @@ import (
 
 func TestMain(m *testing.M) {
 	code := m.Run()
-	if dir, err := programs(); err == nil {
-		_ = os.RemoveAll(dir)
+	if buildDir != "" {
+		_ = os.RemoveAll(buildDir)
 	}
 	os.Exit(code)
 }
+
+// buildDir is where programs built; empty: no test wanted any.
+var buildDir string
 
 // programs builds what make build builds, once, into a directory of its own.
 var programs = sync.OnceValues(func() (string, error) {
@@ -36,6 +39,7 @@ var programs = sync.OnceValues(func() (string, error) {
 	if err != nil {
 		return "", err
 	}
+	buildDir = dir
 	for _, b := range []struct {
 		env  []string
 		args []string
