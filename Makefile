@@ -53,6 +53,7 @@ fuzz: ## each fuzz target for FUZZTIME
 lint: ## gofmt, go vet, staticcheck
 	@unformatted=$$(gofmt -l .); [ -z "$$unformatted" ] || { echo "not gofmt-ed:"; echo "$$unformatted"; exit 1; }
 	go vet ./...
+	go vet -tags prometheus .
 	GOOS=wasip1 GOARCH=wasm go vet ./sdk/... ./plugins/email/... ./plugins/.../cmd
 	GOOS=wasip1 GOARCH=wasm go build -o /dev/null ./plugins/... # whose tests are of the host
 	$(STATICCHECK) ./...

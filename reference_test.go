@@ -38,6 +38,7 @@ func TestReferenceIsCurrent(t *testing.T) {
 		{"docs/clients.md", "endpoints", endpointTable},
 		{"docs/operations.md", "metrics", metricTable},
 		{"docs/operations.md", "commands", commandList},
+		{"docs/monitoring.md", "alerts", alertTable},
 		{"docs/configuration.md", "limits", limitTable},
 		{"README.md", "quickstart", quickstartFile},
 	} {
@@ -225,8 +226,8 @@ func endpointTable() (string, error) {
 // metric is one that the code registers.
 type metric struct{ name, kind, help, labels string }
 
-// metricTable lists the metrics that the code makes, with their labels.
-func metricTable() (string, error) {
+// metrics returns the metrics that the code makes, by their names.
+func metrics() (map[string]metric, error) {
 	all := map[string]metric{}
 	err := eachFile("gateway", func(file *ast.File) error {
 		var failed error
@@ -246,6 +247,12 @@ func metricTable() (string, error) {
 		})
 		return failed
 	})
+	return all, err
+}
+
+// metricTable lists the metrics with their labels.
+func metricTable() (string, error) {
+	all, err := metrics()
 	if err != nil {
 		return "", err
 	}
