@@ -66,6 +66,34 @@ vuln: ## known vulnerabilities of what is called; VULNDB=file://... for a local 
 secrets-scan: ## gitleaks on the files and the whole history
 	deploy/supply/secrets-scan.sh
 
+.PHONY: release-files
+release-files: ## what a release consists of, into build/release/
+	deploy/supply/release-files.sh
+
+.PHONY: sbom
+sbom: ## what the programs of build/release/ are made of, as SPDX and CycloneDX
+	deploy/supply/sbom.sh
+
+.PHONY: licenses
+licenses: ## whether each licence of that is one we may take
+	deploy/supply/licenses.sh
+
+.PHONY: sign
+sign: ## sign build/release/, without a key or with COSIGN_KEY; DRY=1 prints how
+	deploy/supply/sign.sh
+
+.PHONY: verify-release
+verify-release: ## verify build/release/, by identity or COSIGN_PUBLIC_KEY; DRY=1 prints how
+	deploy/supply/verify-release.sh
+
+.PHONY: image
+image: ## build the image and write it to build/image.tar
+	deploy/supply/image.sh
+
+.PHONY: image-scan
+image-scan: ## trivy on build/image.tar: nothing high or critical
+	deploy/supply/image-scan.sh
+
 .PHONY: fmt
 fmt: ## gofmt everything
 	gofmt -w .
