@@ -62,6 +62,10 @@ lint: ## gofmt, go vet, staticcheck
 vuln: ## known vulnerabilities of what is called; VULNDB=file://... for a local database
 	$(GOVULNCHECK) $(if $(VULNDB),-db $(VULNDB)) ./...
 
+.PHONY: workflows
+workflows: ## actionlint and shellcheck on the workflows
+	deploy/supply/tool actionlint
+
 .PHONY: secrets-scan
 secrets-scan: ## gitleaks on the files and the whole history
 	deploy/supply/secrets-scan.sh
