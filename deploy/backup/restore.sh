@@ -78,7 +78,8 @@ postgres)
 	[ "$schema" = "$(field schema)" ] || die "the backup is of the schema $(field schema), and DATABASE_URL names $schema"
 	there=$(sql "SELECT count(*) FROM information_schema.tables WHERE table_schema = '$schema' AND table_name LIKE 'shield\\_%'")
 	[ "$there" = 0 ] || die "the database has $there tables of the gateway: restore into an empty one"
-	sql "CREATE SCHEMA IF NOT EXISTS $schema"
+	# Who may not make one need not, if it is there.
+	[ "$(sql "SELECT count(*) FROM pg_namespace WHERE nspname = '$schema'")" = 1 ] || sql "CREATE SCHEMA $schema"
 	decrypt database.age | pg_restore --exit-on-error --single-transaction --no-owner --no-privileges --dbname="$url"
 	sql "ANALYZE"
 	echo "restored $(sql "SELECT count(*) FROM $schema.shield_users") users, $(sql "SELECT count(*) FROM $schema.shield_sessions") sessions"
