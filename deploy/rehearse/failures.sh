@@ -16,6 +16,7 @@ pids=() gateways=() ports=() client=''
 stop_all() {
 	local pid
 	for pid in "${pids[@]}"; do kill -KILL "$pid" 2>/dev/null || true; done
+	for pid in "${pids[@]}"; do while kill -0 "$pid" 2>/dev/null; do sleep 0.02; done; done
 	for pid in "$work"/*/postmaster.pid; do [ ! -s "$pid" ] || kill -INT "$(head -n 1 "$pid")" 2>/dev/null || true; done
 	wait 2>/dev/null || true
 	pids=() gateways=() ports=() client=''
@@ -43,6 +44,13 @@ done
 
 now() { date +%s.%N; }
 since() { awk -v a="$1" -v b="$(now)" 'BEGIN { printf "%.2f s", b - a }'; }
+# within SECONDS WHAT SINCE: tells how long it took, and fails if that is more than was promised.
+within() {
+	local took
+	took=$(since "$3")
+	tell "$2" "$took"
+	awk -v took="${took% s}" -v most="$1" 'BEGIN { exit !(took <= most) }' || die "$2: more than $1 s"
+}
 tell() { printf '%s\t%s\t%s\n' "$scenario" "$1" "$2"; }
 die() { echo "$scenario: $*" >&2; tail -n 5 "$work"/*.log >&2 || true; exit 1; }
 # await WHAT COMMAND...: for a minute at most.
@@ -89,6 +97,11 @@ start_postgres() { # NAME
 	echo "host replication shield 127.0.0.1/32 trust" >>"$work/$1/pg_hba.conf"
 	run_postgres "$1" "$REPLY"
 }
+# owned: what was just started ends with the scenario. Bash need not tell how.
+owned() {
+	pids+=("$!")
+	disown
+}
 start_redis() { # NAME LINES...: port in REPLY
 	local name=$1
 	shift
@@ -99,14 +112,14 @@ start_redis() { # NAME LINES...: port in REPLY
 	[[ $name != sentinel-* ]] || mode=--sentinel
 	redis-server "$work/$name/conf" $mode >/dev/null 2>&1 &
 	echo "$!" >"$work/$name/pid"
-	pids+=("$!")
+	owned
 	await "redis $name" redis-cli -p "$REPLY" ping
 }
 
 start_gateway() { # NUMBER PORT
 	SHIELD_LISTEN=127.0.0.1:$2 "$work/bin/shield" serve -config deploy/rehearse/shield.yaml >>"$work/gateway-$1.log" 2>&1 &
 	echo "$!" >"$work/gateway-$1.pid"
-	pids+=("$!")
+	owned
 }
 ready() { curl -fsS -o /dev/null --max-time 2 "http://127.0.0.1:$1/ready/"; }
 alone() { [ "$(curl -fsS --max-time 2 "http://127.0.0.1:$1/metrics/" | sed -n 's/^materi_ratelimit_degraded //p')" = 1 ]; }
@@ -120,7 +133,7 @@ installation() {
 	free_port
 	export SHIELD_UPSTREAM=http://127.0.0.1:$REPLY
 	"$work/bin/upstream" -listen "127.0.0.1:$REPLY" >>"$work/upstream.log" 2>&1 &
-	pids+=("$!")
+	owned
 	start_gateways 1 2 3
 	people
 }
@@ -170,7 +183,7 @@ rehearse_pod() {
 	kill -KILL "$pid"
 	start_gateway 1 "${gateways[0]}" # what the kubelet does
 	await "the new process" ready "${gateways[0]}"
-	tell "killed, until the new process is ready" "$(since "$t")"
+	within 60 "killed, until the new process is ready" "$t"
 	noticed 'proxied read|refresh|login' # what was in flight
 }
 
@@ -190,7 +203,7 @@ rehearse_node() {
 	await "two new processes" ready "${gateways[0]}"
 	await "two new processes" ready "${gateways[1]}"
 	tell "two of three killed for" "$gone"
-	tell "from the start of two new ones until they are ready" "$(since "$t")"
+	within 300 "from the start of two new ones until they are ready" "$t"
 	noticed 'proxied read|refresh|login'
 }
 
@@ -215,7 +228,7 @@ rehearse_postgres() {
 	await "the gateways" ready "${gateways[0]}"
 	await "the gateways" ready "${gateways[1]}"
 	await "the gateways" ready "${gateways[2]}"
-	tell "primary killed, until all gateways are ready" "$(since "$t")"
+	within 3600 "primary killed, until all gateways are ready" "$t"
 	noticed 'refresh|login|sessions'
 }
 
@@ -228,7 +241,7 @@ redis_failover() {
 	for port in "${gateways[@]}"; do await "local limits" alone "$port"; done
 	tell "master killed, until all gateways count alone" "$(since "$t")"
 	for port in "${gateways[@]}"; do await "shared limits" sharing "$port"; done
-	tell "master killed, until limits are shared again" "$(since "$t")"
+	within 60 "master killed, until limits are shared again" "$t"
 	noticed none
 }
 
@@ -289,7 +302,7 @@ rehearse_region() {
 	local n
 	for n in 1 2 3; do start_gateway "$n" "${gateways[n - 1]}"; done
 	for n in 0 1 2; do await "the gateways" ready "${gateways[n]}"; done
-	tell "all gone, until restored and ready" "$(since "$t")"
+	within 14400 "all gone, until restored and ready" "$t"
 	noticed 'proxied read|refresh|login|sessions'
 }
 

@@ -21,6 +21,7 @@ import (
 	"maps"
 	"net"
 	"net/http"
+	"net/url"
 	"os"
 	"os/signal"
 	"path/filepath"
@@ -50,6 +51,7 @@ func run(ctx context.Context) error {
 	flag.Parse()
 	c := &client{
 		gateways: strings.Split(*gateways, ","), mails: *mails, done: map[string]*outcome{},
+		out:  make([]atomic.Bool, len(strings.Split(*gateways, ","))),
 		http: &http.Client{Timeout: 10 * time.Second, Transport: &http.Transport{MaxIdleConnsPerHost: 64}},
 	}
 	people := make([]*person, *number)
@@ -79,6 +81,7 @@ type client struct {
 	mails    string
 	http     *http.Client
 	turn     atomic.Uint64
+	out      []atomic.Bool // of the gateways: nothing is sent there until it is ready
 
 	mu   sync.Mutex
 	done map[string]*outcome
@@ -91,42 +94,49 @@ type outcome struct {
 	pause            time.Duration
 }
 
-// use is one person's work: reads, now and then a refresh or a new login.
+// use is one person's work: reads, now and then a refresh or a new login. Who is told that a
+// session is over logs in again.
 func (c *client) use(ctx context.Context, p *person) {
 	for n := 0; ctx.Err() == nil; n++ {
+		done := true
 		switch {
 		case n%200 == 199:
-			old := p.refresh
-			if c.until(ctx, "login", func() error { return c.login(p) }) {
-				p.earlier = append(p.earlier, old)
-			}
+			done = false
 		case n%20 == 19:
-			c.until(ctx, "refresh", func() error { return c.again(p) })
+			done = c.until(ctx, "refresh", func() error { return c.again(p) })
 		default:
-			c.until(ctx, "proxied read", func() error { return c.read(p) })
+			done = c.until(ctx, "proxied read", func() error { return c.read(p) }) || c.until(ctx, "refresh", func() error { return c.again(p) })
+		}
+		if !done && ctx.Err() == nil {
+			p.earlier = append(p.earlier, p.refresh)
+			c.until(ctx, "login", func() error { return c.login(p) })
 		}
 		wait(ctx, 5*time.Millisecond)
 	}
 }
 
-// until tries an operation until it succeeds, and notes how long that took if it failed
-// first. It reports whether it succeeded.
-func (c *client) until(ctx context.Context, name string, do func() error) bool {
+// until tries an operation until it succeeds or somebody refuses it for good, and notes what
+// came of it and how long that took. It reports whether it succeeded.
+func (c *client) until(ctx context.Context, name string, do func() error) (done bool) {
 	began := time.Now()
 	kinds := map[string]int{}
 	for ctx.Err() == nil {
 		err := do()
-		if err == nil {
-			c.note(name, kinds, time.Since(began))
-			return true
+		if done = err == nil; done {
+			break
 		}
 		kinds[kindOf(err)]++
+		var r refused
+		if errors.As(err, &r) && r.status < 500 {
+			break
+		}
 		wait(ctx, 100*time.Millisecond)
 	}
-	return false
+	c.note(name, done, kinds, time.Since(began))
+	return done
 }
 
-func (c *client) note(name string, kinds map[string]int, took time.Duration) {
+func (c *client) note(name string, done bool, kinds map[string]int, took time.Duration) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	o := c.done[name]
@@ -134,7 +144,9 @@ func (c *client) note(name string, kinds map[string]int, took time.Duration) {
 		o = &outcome{kinds: map[string]int{}}
 		c.done[name] = o
 	}
-	o.requests++
+	if done {
+		o.requests++
+	}
 	o.pause = max(o.pause, took)
 	for kind, n := range kinds {
 		o.requests += n
@@ -167,23 +179,34 @@ func kindOf(err error) string {
 		return r.Error()
 	case errors.Is(err, context.DeadlineExceeded), os.IsTimeout(err):
 		return "timeout"
+	case errors.Is(err, errNobody):
+		return "no gateway"
 	}
 	return "broken connection"
 }
 
-// ask sends a request to the gateway whose turn it is. One that does not take a connection
-// is passed over, as a load balancer does; a connection that breaks is an error.
+// errNobody says that no gateway takes requests.
+var errNobody = errors.New("no gateway is ready")
+
+// ask sends a request to the gateway whose turn it is. As a load balancer does, it passes over
+// one that takes no connection, until that says that it is ready; a connection that breaks is
+// an error.
 func (c *client) ask(method, path, token string, body, into any) error {
-	var err error
-	for range c.gateways {
-		base := c.gateways[c.turn.Add(1)%uint64(len(c.gateways))]
-		err = c.send(base, method, path, token, body, into)
+	turn := c.turn.Add(1)
+	for i := range c.gateways {
+		n := (turn + uint64(i)) % uint64(len(c.gateways))
+		if c.out[n].Load() && c.send(c.gateways[n], "GET", "/ready/", "", nil, nil) != nil {
+			continue
+		}
+		err := c.send(c.gateways[n], method, path, token, body, into)
+		var broken *url.Error
+		c.out[n].Store(errors.As(err, &broken))
 		var dial *net.OpError
 		if !errors.As(err, &dial) || dial.Op != "dial" {
 			return err
 		}
 	}
-	return err
+	return errNobody
 }
 
 func (c *client) send(base, method, path, token string, body, into any) error {
