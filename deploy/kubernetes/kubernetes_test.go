@@ -14,6 +14,7 @@ import (
 	"os"
 	"path/filepath"
 	"regexp"
+	"slices"
 	"strconv"
 	"strings"
 	"testing"
@@ -399,5 +400,40 @@ func TestMonitorSelectsTheAdminService(t *testing.T) {
 	labels := find(t, "base/service.yaml", "Service", "shield-admin").Metadata.Labels
 	if labels["app.kubernetes.io/component"] != "admin" || labels["app.kubernetes.io/name"] != "shield" {
 		t.Errorf("the Service shield-admin has the labels %v, which the ServiceMonitor does not select", labels)
+	}
+}
+
+// The scripts name the package of each program that they need; shield itself is for SQLite alone.
+func TestBackupImageHoldsWhatTheScriptsNeed(t *testing.T) {
+	image, err := os.ReadFile("../backup/Dockerfile")
+	if err != nil {
+		t.Fatal(err)
+	}
+	install := regexp.MustCompile(`apt-get install (.*) \\`).FindSubmatch(image)
+	if install == nil {
+		t.Fatal("../backup/Dockerfile installs nothing")
+	}
+	installed := strings.Fields(string(install[1]))
+	needed := 0
+	for _, name := range []string{"backup.sh", "restore.sh"} {
+		script, err := os.ReadFile("../backup/" + name)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, program := range regexp.MustCompile(`(?m)^\s*program (\S+) (\S+)$`).FindAllStringSubmatch(string(script), -1) {
+			if program[2] == "shield" {
+				continue
+			}
+			needed++
+			if !slices.Contains(installed, program[2]) {
+				t.Errorf("%s needs %s of the package %s, which the image has not", name, program[1], program[2])
+			}
+		}
+	}
+	if needed == 0 {
+		t.Error("the scripts name no package")
+	}
+	if !bytes.Contains(image, []byte("\nUSER 1000:1000\n")) {
+		t.Error("the image is not of the user that the pod is")
 	}
 }
