@@ -401,6 +401,14 @@ func TestMonitorSelectsTheAdminService(t *testing.T) {
 	if labels["app.kubernetes.io/component"] != "admin" || labels["app.kubernetes.io/name"] != "shield" {
 		t.Errorf("the Service shield-admin has the labels %v, which the ServiceMonitor does not select", labels)
 	}
+	monitor, err := os.ReadFile("components/monitoring/monitor.yaml")
+	if err != nil {
+		t.Fatal(err)
+	}
+	// The rules group by our label endpoint, which is also the name of one that the operator sets.
+	if !strings.Contains(string(monitor), "\n      honorLabels: true") || !strings.Contains(string(monitor), "\n  jobLabel: app.kubernetes.io/name\n") {
+		t.Error("the ServiceMonitor changes the labels that the rules depend on")
+	}
 }
 
 // The scripts name the package of each program that they need; shield itself is for SQLite alone.
