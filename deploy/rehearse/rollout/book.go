@@ -15,16 +15,15 @@ type book struct {
 	page *page
 }
 
-// page is what happened in one scenario. A request belongs to the one that it began in.
+// page is what happened in one scenario. A request belongs to the one that it ended in, so that
+// none is forgotten.
 type page struct {
-	mu       *sync.Mutex // the book's
 	name     string
 	requests map[string]int // by operation
 	faults   []fault
 	wait     time.Duration // until an operation had succeeded, with its retries
 	gap      time.Duration // between two successes, whoever's
 	last     time.Time     // success
-	closed   bool
 }
 
 // fault is a request that was not answered as it should have been.
@@ -39,54 +38,42 @@ func (f fault) String() string {
 		f.began.Format("15:04:05.000"), f.ended.Format("15:04:05.000"))
 }
 
-// turn begins a page.
-func (b *book) turn(name string) *page {
+// turn begins a page. Nothing is written any more on the one before, which it returns.
+func (b *book) turn(name string) (done *page) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	b.page = &page{mu: &b.mu, name: name, requests: map[string]int{}, last: time.Now()}
-	return b.page
-}
-
-// now is the page to write on.
-func (b *book) now() *page {
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	return b.page
+	now := time.Now()
+	if done = b.page; done != nil {
+		done.gap = max(done.gap, now.Sub(done.last))
+	}
+	b.page = &page{name: name, requests: map[string]int{}, last: now}
+	return done
 }
 
 // request notes one; f is nil if it was answered well.
-func (p *page) request(operation string, f *fault) {
-	p.mu.Lock()
-	defer p.mu.Unlock()
+func (b *book) request(operation string, f *fault) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	p := b.page
 	p.requests[operation]++
 	if f != nil {
 		p.faults = append(p.faults, *f)
 		return
 	}
-	if now := time.Now(); !p.closed {
-		p.gap, p.last = max(p.gap, now.Sub(p.last)), now
-	}
+	now := time.Now()
+	p.gap, p.last = max(p.gap, now.Sub(p.last)), now
 }
 
 // waited notes how long an operation took until it had succeeded.
-func (p *page) waited(d time.Duration) {
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	p.wait = max(p.wait, d)
-}
-
-// close ends the time in which gaps are looked for.
-func (p *page) close() {
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	p.gap, p.closed = max(p.gap, time.Since(p.last)), true
+func (b *book) waited(d time.Duration) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	b.page.wait = max(b.page.wait, d)
 }
 
 // verdict returns what is wrong with a scenario: its own error, requests that failed and may
 // not, and operations that nobody tried, of which it would have shown nothing.
 func (p *page) verdict(may func(fault) bool, err error) []string {
-	p.mu.Lock()
-	defer p.mu.Unlock()
 	var wrong []string
 	if err != nil {
 		wrong = append(wrong, err.Error())
@@ -110,17 +97,20 @@ func (p *page) verdict(may func(fault) bool, err error) []string {
 
 // row is what is printed of a page.
 func (p *page) row(ok bool) string {
-	p.mu.Lock()
-	defer p.mu.Unlock()
 	requests := 0
 	for _, n := range p.requests {
 		requests += n
 	}
+	return fmt.Sprintf("%s\t%d\t%s\t%.2f s\t%.2f s\t%s", p.name, requests, orNone(p.kinds()), p.wait.Seconds(), p.gap.Seconds(), result(ok))
+}
+
+// kinds counts what went wrong.
+func (p *page) kinds() map[string]int {
 	kinds := map[string]int{}
 	for _, f := range p.faults {
 		kinds[f.operation+": "+f.kind]++
 	}
-	return fmt.Sprintf("%s\t%d\t%s\t%.2f s\t%.2f s\t%s", p.name, requests, orNone(kinds), p.wait.Seconds(), p.gap.Seconds(), result(ok))
+	return kinds
 }
 
 // orNone tells how many there are of each kind.

@@ -13,6 +13,7 @@ import (
 	"errors"
 	"flag"
 	"fmt"
+	"maps"
 	"os"
 	"os/signal"
 	"slices"
@@ -78,36 +79,45 @@ func (in *installation) play(ctx context.Context, m *mix, b *book, only string) 
 		names := strings.Split(only, ",")
 		all = slices.DeleteFunc(all, func(s scenario) bool { return !slices.Contains(names, s.name) })
 	}
+	if len(all) == 0 {
+		return nil, nil, fmt.Errorf("no scenario is called %q", only)
+	}
 	working, home := context.WithCancel(ctx)
 	defer home()
-	done := m.work(working)
-	for _, s := range all {
+	b.turn(all[0].name)
+	gone := m.work(working)
+	for i, s := range all {
 		began := time.Now()
-		p := b.turn(s.name)
 		may, err := s.play(ctx)
 		if err == nil {
 			err = pause(ctx, calm) // what comes of it late belongs to it
 		}
-		p.close()
+		next := "the end"
+		if i+1 < len(all) {
+			next = all[i+1].name
+		}
+		p := b.turn(next)
 		faults := p.verdict(may, err)
 		rows = append(rows, p.row(len(faults) == 0))
 		fmt.Fprintf(os.Stderr, "%s: %.1f s\n", s.name, time.Since(began).Seconds())
 		if len(faults) > 0 {
 			failed = append(failed, s.name)
-			for _, f := range faults {
-				fmt.Fprintf(os.Stderr, "%s: %s\n", s.name, f)
-			}
+		}
+		for _, f := range faults {
+			fmt.Fprintf(os.Stderr, "%s: %s\n", s.name, f)
 		}
 		if err != nil { // what follows would begin from an unknown state
 			break
 		}
 	}
 	home()
-	<-done
+	<-gone
 	if ctx.Err() != nil {
 		return rows, failed, ctx.Err()
 	}
+	late := b.turn("everybody comes back").kinds() // between the last scenario and going home
 	sessions, lost := m.comeBack(ctx)
+	maps.Copy(lost, late)
 	rows = append(rows, fmt.Sprintf("everybody comes back\t%d\t%s\t-\t-\t%s", sessions, orNone(lost), result(len(lost) == 0)))
 	if len(lost) > 0 {
 		failed = append(failed, "everybody comes back")

@@ -161,14 +161,14 @@ func (p *person) keep() {
 // until tries an operation until it succeeds, and notes how long that took. It waits as long
 // as it is told to in between.
 func (p *person) until(ctx context.Context, do func() error) {
-	page, began := p.m.book.now(), time.Now()
+	began := time.Now()
 	for range mostTries {
 		err := do()
 		if ctx.Err() != nil {
 			return
 		}
 		if err == nil {
-			page.waited(time.Since(began))
+			p.m.book.waited(time.Since(began))
 			return
 		}
 		after := 100 * time.Millisecond
@@ -242,11 +242,11 @@ func (p *person) loginElsewhere(ctx context.Context, i int) error {
 	if err := p.ask(ctx, opSite, request{path: "/auth/oauth/basic", client: fresh, location: &there}, nil); err != nil {
 		return err
 	}
-	page, began := p.m.book.now(), time.Now()
+	began := time.Now()
 	back, err := signIn(ctx, fresh, there, p.m.in.front+"/auth/oauth/basic/callback", p.name)
 	if err != nil {
 		if ctx.Err() == nil {
-			page.request(opSite, &fault{operation: opSite, kind: "the other site", began: began, ended: time.Now()})
+			p.m.book.request(opSite, &fault{operation: opSite, kind: "the other site", began: began, ended: time.Now()})
 		}
 		return fmt.Errorf("at the other site: %w", err)
 	}
@@ -345,16 +345,16 @@ type request struct {
 
 // ask sends a request through haproxy and writes down how it went, unless ctx ends meanwhile.
 func (p *person) ask(ctx context.Context, operation string, q request, into any) error {
-	page, began := p.m.book.now(), time.Now()
+	began := time.Now()
 	gateway, err := p.send(ctx, q, into)
 	if err == nil && q.check != nil && !q.check() {
 		err = errWrong
 	}
 	switch {
 	case err == nil:
-		page.request(operation, nil)
+		p.m.book.request(operation, nil)
 	case ctx.Err() == nil:
-		page.request(operation, &fault{operation, kindOf(err), gateway, began, time.Now()})
+		p.m.book.request(operation, &fault{operation, kindOf(err), gateway, began, time.Now()})
 	}
 	return err
 }
@@ -438,7 +438,6 @@ func (p *person) enrol(ctx context.Context) error {
 // many there were, and those that are lost by the kind of error.
 func (m *mix) comeBack(ctx context.Context) (sessions int, lost map[string]int) {
 	lost = map[string]int{}
-	m.book.turn("afterwards")
 	for i, p := range m.people {
 		for _, token := range append(p.kept, p.refresh) {
 			sessions++
