@@ -117,7 +117,8 @@ func (o *operator) backups(t *testing.T) []string {
 	return names
 }
 
-// A drill with 10,000 people who all log in takes minutes; deploy/verify/recovery.sh has that.
+// A drill with 10,000 people takes minutes, mostly for hashing the passwords of those who log
+// in; deploy/verify/recovery.sh has that.
 var (
 	population = flag.Int("population", 300, "how many users the installation of the restore drill has, each with a session")
 	logins     = flag.Int("logins", 6, "how many of them also log in")
