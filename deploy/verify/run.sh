@@ -4,7 +4,7 @@
 # all.
 #   deploy/verify/run.sh
 set -uo pipefail
-cd "$(dirname "$0")"
+cd "$(dirname "$0")" || exit
 table=$(mktemp)
 trap 'rm -f "$table"' EXIT
 failed=0
