@@ -71,6 +71,7 @@ func apiKeys(file string) func(*config.Provider) {
 	return func(p *config.Provider) {
 		p.Name, p.Plugin, p.Capabilities, p.Headers = "header", file, []string{"kv", "secret"}, []string{"X-Api-Key"}
 		p.Secrets = []config.ProviderSecret{{Name: "pepper", Value: config.NewSecret("a-pepper-for-tests")}}
+		p.TrustEmail = []string{"example.com"}
 		p.Config = config.Settings{"keys": []any{map[string]any{
 			"subject": "builder", "name": "The builder", "email": "builder@example.com",
 			// printf %s key-of-the-builder-0001 | openssl dgst -sha256 -hmac a-pepper-for-tests
