@@ -8,7 +8,7 @@
 # by debootstrap and named like them.
 #
 # Debian's packages, the file system and the layers are kept in SHIELD_CONTAINERS
-# (~/.cache/shield-containers), about 3 GB. It needs root.
+# (~/.cache/shield-containers), about 3 GB; remove it to begin anew. It needs root and Debian 12.
 # shellcheck shell=bash
 
 # What results go to; everything else that is printed goes to standard error.
@@ -242,6 +242,6 @@ build_image() {
 		--build-arg REVISION="$revision" --build-arg CREATED="$created" "$@" .
 }
 
-version=$(git describe --tags --always 2>/dev/null || echo dev)
-revision=$(git rev-parse HEAD 2>/dev/null || echo unknown)
-created=$(git log -1 --format=%cI 2>/dev/null || echo 1970-01-01T00:00:00Z)
+version=${VERSION:-$(git describe --tags --always 2>/dev/null || echo dev)}
+revision=${REVISION:-$(git rev-parse HEAD 2>/dev/null || echo unknown)}
+created=${CREATED:-$(git log -1 --format=%cI 2>/dev/null || echo 1970-01-01T00:00:00Z)}
