@@ -219,7 +219,8 @@ secure_refuses_to_guess() {
 # A mail server as there would be one outside, with STARTTLS and a password.
 mail_server() {
 	certificate known smtp.example.com
-	chmod 644 "$work/smtp.example.com.key" # a stand-in's
+	echo shield:of-the-mail-server >"$work/users"
+	chmod 644 "$work/smtp.example.com.key" "$work/users" # a stand-in's
 	cat >"$work/outside.yml" <<-YAML
 		services:
 		  smtp:
@@ -229,10 +230,10 @@ mail_server() {
 		      MP_SMTP_TLS_CERT: /tls/smtp.example.com.crt
 		      MP_SMTP_TLS_KEY: /tls/smtp.example.com.key
 		      MP_SMTP_REQUIRE_STARTTLS: "true"
-		      MP_SMTP_AUTH: shield:of-the-mail-server
+		      MP_SMTP_AUTH_FILE: /users
 		      MP_UI_BIND_ADDR: 0.0.0.0:8025
 		    ports: [127.0.0.1:8025:8025]
-		    volumes: ["$work/smtp.example.com.crt:/tls/smtp.example.com.crt:ro", "$work/smtp.example.com.key:/tls/smtp.example.com.key:ro"]
+		    volumes: ["$work/users:/users:ro", "$work/smtp.example.com.crt:/tls/smtp.example.com.crt:ro", "$work/smtp.example.com.key:/tls/smtp.example.com.key:ro"]
 		    networks: {outside: {aliases: [smtp.example.com]}}
 	YAML
 }
