@@ -27,7 +27,7 @@ done
 drills='^(TestEverybodyIsBackAfterARestore|TestBackupOfSQLiteWhileItIsInUse)$'
 
 status=0
-"${gotestsum[@]}" --jsonfile build/race.json -- -race -skip "$drills" "${uninstrumented[@]}" -timeout 15m "$@" "${raced[@]}" || status=$?
-"${gotestsum[@]}" --jsonfile build/plain.json -- -timeout 15m "$@" "${plain[@]}" || status=$?
+"${gotestsum[@]}" --jsonfile build/race.json -- -race -skip "$drills" "${uninstrumented[@]}" -timeout 30m "$@" "${raced[@]}" || status=$?
+"${gotestsum[@]}" --jsonfile build/plain.json -- -timeout 30m "$@" "${plain[@]}" || status=$?
 cat build/race.json build/plain.json >build/test.json
 exit "$status"
