@@ -118,12 +118,12 @@ func faultsOfSecured(c composition) []string {
 			fault(strings.HasSuffix(variable, "_FILE") && !slices.Contains(s.Secrets, strings.TrimPrefix(value, "/run/secrets/")), name, "%s is no secret of its own", variable)
 			fault(withPassword.MatchString(value), name, "%s holds a password", variable)
 		}
-		fault(len(s.Ports) > 0 && name != "shield", name, "publishes ports")
+		fault(len(s.Ports) > 0 && name != "gateway", name, "publishes ports")
 		for _, network := range s.Networks {
-			fault(!c.Networks[network].Internal && name != "shield", name, "is on %s, which leads outside", network)
+			fault(!c.Networks[network].Internal && name != "gateway", name, "is on %s, which leads outside", network)
 		}
 	}
-	for network, want := range map[string][]string{"outside": {"shield"}, "database": {"db", "migrate", "shield"}, "cache": {"redis", "shield"}, "services": {"api", "shield"}} {
+	for network, want := range map[string][]string{"outside": {"gateway"}, "database": {"db", "gateway", "migrate"}, "cache": {"gateway", "redis"}, "services": {"api", "gateway"}} {
 		var got []string
 		for _, name := range slices.Sorted(maps.Keys(c.Services)) {
 			if slices.Contains(c.Services[name].Networks, network) {
@@ -161,7 +161,7 @@ func faultsOfDeveloped(c composition) []string {
 		s := c.Services[name]
 		fault(!slices.Equal(s.Networks, []string{"inside"}) || !c.Networks["inside"].Internal || len(s.Ports) > 0, name, "can be reached from outside")
 	}
-	for _, name := range []string{"shield", "migrate"} {
+	for _, name := range []string{"gateway", "migrate"} {
 		s := c.Services[name]
 		fault(!s.ReadOnly || !slices.Equal(s.CapDrop, []string{"ALL"}) || !slices.Equal(s.SecurityOpt, []string{"no-new-privileges:true"}), name, "is run otherwise than in production")
 	}
@@ -179,17 +179,17 @@ func TestSecureCompositionKeepsItsPromises(t *testing.T) {
 		{"cap_drop: [ALL]", "cap_drop: [NET_RAW]", "db: has capabilities"},
 		{"  cap_drop: [ALL]", "  cap_drop: [ALL]\n  cap_add: [CHOWN]", "api: has capabilities"},
 		{"read_only: true", "read_only: false", "redis: its root file system is writable"},
-		{"no-new-privileges:true", "no-new-privileges:false", "shield: has security_opt"},
+		{"no-new-privileges:true", "no-new-privileges:false", "gateway: has security_opt"},
 		{"@sha256:${API_SHA256:?the digest of API_IMAGE}", "", "api: its image"},
 		{"@sha256:${REDIS_SHA256:?the digest of REDIS_IMAGE}", "@sha256:${REDIS_SHA256:-}", "redis: its image"},
 		{`user: "999:999" # redis`, `user: "0:0"`, "redis: its user"},
 		{"limits: {cpus: \"2\", memory: 2G, pids: 256}", "limits: {cpus: \"2\", memory: 2G}", "db: has no limit"},
 		{"noexec,nosuid,nodev", "nosuid,nodev", "db: its tmpfs"},
 		{"networks: [cache]", "networks: [cache, outside]", "redis: is on outside"},
-		{"networks: [services]", "networks: [services, database]", "network database: has [api db migrate shield]"},
-		{"networks: [services]", "networks: [services, cache]", "network cache: has [api redis shield]"},
+		{"networks: [services]", "networks: [services, database]", "network database: has [api db gateway migrate]"},
+		{"networks: [services]", "networks: [services, cache]", "network cache: has [api gateway redis]"},
 		{"cache: {internal: true}", "cache: {}", "redis: is on cache, which leads outside"},
-		{"DATABASE_URL_FILE: /run/secrets/database_url", "DATABASE_URL: postgres://shield:pass@db/shield", "shield: DATABASE_URL holds a password"},
+		{"DATABASE_URL_FILE: /run/secrets/database_url", "DATABASE_URL: postgres://shield:pass@db/shield", "gateway: DATABASE_URL holds a password"},
 		{"POSTGRES_PASSWORD_FILE: /run/secrets/postgres_password", "POSTGRES_PASSWORD: postgres", "db: has POSTGRES_PASSWORD in its environment"},
 		{"secrets: [postgres_password, shield_password]", "secrets: [shield_password]", "db: POSTGRES_PASSWORD_FILE is no secret of its own"},
 		{"volumes: [db:/var/lib/postgresql/data]", "volumes: [/srv/db:/var/lib/postgresql/data]", "db: mounts a path of the machine"},
@@ -216,9 +216,9 @@ func TestDevelopmentCompositionKeepsItsPromises(t *testing.T) {
 		{"127.0.0.1:9090:9090", "9090:9090", "prometheus: publishes 9090:9090"},
 		{"postgres:15-bookworm", "postgres:latest", "db: its image"},
 		{"POSTGRES_HOST_AUTH_METHOD: trust", "POSTGRES_PASSWORD: postgres", "db: POSTGRES_PASSWORD is a secret"},
-		{"postgres://shield@db", "postgres://shield:shield@db", "shield: DATABASE_URL holds a password"},
+		{"postgres://shield@db", "postgres://shield:shield@db", "gateway: DATABASE_URL holds a password"},
 		{"    internal: true", "    internal: false", "redis: can be reached from outside"},
-		{"read_only: true", "read_only: false", "shield: is run otherwise"},
+		{"read_only: true", "read_only: false", "gateway: is run otherwise"},
 	} {
 		if !strings.Contains(text, change.old) {
 			t.Errorf("%s no longer holds %q", developed, change.old)

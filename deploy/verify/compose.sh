@@ -135,7 +135,7 @@ dev_comes_up() {
 	local services
 	mapfile -t services < <(compose config --services | grep -v '^grafana$')
 	compose up -d --no-build "${services[@]}"
-	eventually "the gateway is healthy" healthy shield
+	eventually "the gateway is healthy" healthy gateway
 	ended_with migrate 0
 	answers http://127.0.0.1:8000/ready/ >"$work/ready"
 	same '{"database":"ok","keys":"ok","migrations":"ok","plugins":"ok","redis":"ok"}' "$(jq -cS .checks "$work/ready")"
@@ -240,7 +240,7 @@ mail_server() {
 
 secure_comes_up() {
 	compose up -d
-	eventually "the gateway is healthy" healthy shield
+	eventually "the gateway is healthy" healthy gateway
 	ended_with migrate 0
 	answers http://127.0.0.1:9000/ready/ >"$work/ready"
 	same '{"database":"ok","keys":"ok","migrations":"ok","plugins":"ok","redis":"ok"}' "$(jq -cS .checks "$work/ready")"
@@ -296,7 +296,7 @@ secure_role_is_no_superuser() {
 	! docker exec "$db" psql -h 127.0.0.1 -U postgres -w -c 'SELECT 1' || say "no password is asked for"
 }
 
-running() { compose ps -q shield db redis api; }
+running() { compose ps -q gateway db redis api; }
 
 secure_settings_are_in_force() {
 	local id pid name odd
@@ -337,7 +337,7 @@ secure_networks() {
 		service=${to%%:*}
 		if reaches "$from" "$(address "$service" "${to#*:}")" "$port"; then same "$want" yes; else same "$want" no; fi || say "from $from to $to:$port"
 	done <<-MATRIX
-		outside shield:outside 8000 yes
+		outside gateway:outside 8000 yes
 		outside db:database 5432 no
 		outside redis:cache 6379 no
 		outside api:services 8001 no
@@ -399,10 +399,10 @@ secure_tells_no_secret() {
 secure_goes_on_after_a_stop() {
 	local refresh
 	compose stop
-	ended_with shield 0
+	ended_with gateway 0
 	compose down
 	compose up -d
-	eventually "the gateway is healthy" healthy shield
+	eventually "the gateway is healthy" healthy gateway
 	refresh=$(cat "$work/refresh")
 	api 200 POST /auth/refresh -d "{\"refresh_token\":\"$refresh\"}"
 	api 200 GET /api/users/me -H "Authorization: Bearer $(jq -r .access_token "$work/body")"
