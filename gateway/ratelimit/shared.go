@@ -37,20 +37,14 @@ const (
 func Dial(cfg config.Redis) (redis.UniversalClient, error) {
 	logging.Disable() // go-redis writes lines of its own form; what it has to say is in its errors
 	group, is, err := config.ParseRedisGroup(cfg.URL.Reveal())
-	switch {
-	case err != nil:
+	if err != nil {
 		return nil, errors.New("redis url cannot be parsed") // err may hold the password
-	case is && group.Master != "":
-		return redis.NewFailoverClient(&redis.FailoverOptions{
-			MasterName: group.Master, SentinelAddrs: group.Addrs, DB: group.DB, TLSConfig: tlsOf(group),
+	}
+	if is {
+		return redis.NewUniversalClient(&redis.UniversalOptions{
+			MasterName: group.Master, IsClusterMode: group.Master == "", Addrs: group.Addrs, DB: group.DB, TLSConfig: tlsOf(group),
 			Username: group.Username, Password: group.Password.Reveal(),
 			SentinelUsername: group.SentinelUsername, SentinelPassword: group.SentinelPassword.Reveal(),
-			MaxRetries: -1, DialerRetries: 1, DialTimeout: probeTimeout, ReadTimeout: probeTimeout, WriteTimeout: probeTimeout,
-			ContextTimeoutEnabled: true,
-		}), nil
-	case is:
-		return redis.NewClusterClient(&redis.ClusterOptions{
-			Addrs: group.Addrs, TLSConfig: tlsOf(group), Username: group.Username, Password: group.Password.Reveal(),
 			MaxRetries: -1, DialerRetries: 1, DialTimeout: probeTimeout, ReadTimeout: probeTimeout, WriteTimeout: probeTimeout,
 			ContextTimeoutEnabled:    true,
 			MaintNotificationsConfig: &maintnotifications.Config{Mode: maintnotifications.ModeDisabled},
