@@ -7,6 +7,8 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"maps"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -119,8 +121,8 @@ func (s *Store) sameColumns(ctx context.Context, c Conn) error {
 	if err != nil {
 		return err
 	}
-	for name := range missing {
-		return fmt.Errorf("%w: it lacks %s", ErrSchema, name)
+	if len(missing) > 0 {
+		return fmt.Errorf("%w: it lacks %s", ErrSchema, strings.Join(slices.Sorted(maps.Keys(missing)), ", "))
 	}
 	return nil
 }
