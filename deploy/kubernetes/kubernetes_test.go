@@ -411,6 +411,22 @@ func TestMonitorSelectsTheAdminService(t *testing.T) {
 	}
 }
 
+// A chart and a kustomization read nothing beside themselves, so both have the scripts of backups
+// again, as render.sh copies them.
+func TestBackupScriptsAreThoseOfTheirDirectory(t *testing.T) {
+	for _, name := range []string{"backup.sh", "database.sh"} {
+		want, err := os.ReadFile(filepath.Join("../backup", name))
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, dir := range []string{"chart/files/backup", "components/backup"} {
+			if got, err := os.ReadFile(filepath.Join(dir, name)); err != nil || !bytes.Equal(got, want) {
+				t.Errorf("%s in %s is another one (%v): run render.sh", name, dir, err)
+			}
+		}
+	}
+}
+
 // The scripts name the package of each program that they need; shield itself is for SQLite alone.
 func TestBackupImageHoldsWhatTheScriptsNeed(t *testing.T) {
 	image, err := os.ReadFile("../backup/Dockerfile")
